@@ -1,0 +1,18 @@
+"""kintro: what the Linux kernel does with processes, seen on the running kernel and proved by its counters.
+
+What the command line does, a program or a notebook can: `from kintro import lifecycle`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__version__ = "0.1.0"
+__all__ = ["lifecycle"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:  # on first use: numpy and Arrow take a moment to import
+        return importlib.import_module(f"kintro.observers.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+import sys
+
+from kintro.cli import main
+
+sys.exit(main())

@@ -1,0 +1,66 @@
+"""The command line: one module for each verb, one boundary for errors."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from kintro import __version__
+from kintro.errors import EX_SOFTWARE, KintroError
+
+VERBS = ("trace-fork", "replay", "doctor", "completion")  # each is kintro/cli/<verb with _>.py
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; each verb's module adds its own part."""
+    top = argparse.ArgumentParser(
+        prog="kintro",
+        description="See what the Linux kernel does with processes, on this very kernel.",
+        epilog="examples:\n"
+        "  sudo kintro trace-fork -- make      every process that a command starts\n"
+        "  sudo kintro trace-fork --tree -d 5  all that lived in the next five seconds, as a tree\n"
+        "  kintro doctor                       what works on this machine, and what to do where not\n"
+        "\n`kintro VERB --help` tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"kintro {__version__}")
+    verbs = top.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        module = importlib.import_module(f"kintro.cli.{verb.replace('-', '_')}")
+        part = verbs.add_parser(
+            verb,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.prepare_parser(part)
+        part.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code. No traceback reaches a user."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KintroError as error:
+        print(f"kintro: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"    {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter complains when it flushes
+        return 0
+    except Exception as error:
+        if os.environ.get("KINTRO_TRACEBACK"):
+            traceback.print_exc()
+        print(f"kintro: a bug in kintro: {type(error).__name__}: {error}", file=sys.stderr)
+        print("    please report it with what KINTRO_TRACEBACK=1 shows", file=sys.stderr)
+        return EX_SOFTWARE

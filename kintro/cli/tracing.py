@@ -1,0 +1,235 @@
+"""What every tracing verb shares: its options, the run with its command and signals, and saving."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import kintro
+from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
+
+PUMP_EVERY = 1000  # events handled between two looks at the rings
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that mean the same in every tracing verb."""
+    which = parser.add_argument_group("what to trace (default: the whole system)")
+    which.add_argument("-p", "--pid", type=_pid, help="this process and its descendants")
+    which.add_argument("--no-follow", action="store_true", help="with -p: not its descendants")
+    which.add_argument("-u", "--user", metavar="USER", help="processes of this user (name or uid)")
+    which.add_argument("--comm", metavar="NAME", help="processes of this name, as `ps -o comm` shows it")
+    which.add_argument("--cgroup", metavar="PATH", help="processes in this cgroup v2 folder or below")
+    which.add_argument("--pid-namespace", metavar="PID", type=_pid, help="processes in PID's pid namespace")
+    which.add_argument("--as-root", action="store_true", help="run COMMAND as root, not as the calling user")
+    which.add_argument(
+        "command", nargs="*", metavar="-- COMMAND", help="run this, trace it and what it starts"
+    )
+    how = parser.add_argument_group("how long and where to")
+    how.add_argument("-d", "--duration", type=_seconds, metavar="S", help="end after that many seconds")
+    how.add_argument("--save", metavar="DIR", help="keep the session in this new folder, for kintro replay")
+    add_output_options(how)
+
+
+def add_output_options(group: Any) -> None:
+    group.add_argument("-o", "--output", metavar="FILE", help="write to this file, not to standard output")
+    group.add_argument("--json", action="store_true", help="JSON Lines, one object for each event")
+
+
+def _pid(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a process id")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def filters(args: argparse.Namespace) -> Any:
+    """The kernel-side filters that the options ask for. KintroError for what does not exist."""
+    from kintro.sources import host
+    from kintro.sources.bpf import Filters
+
+    namespace = None
+    if args.pid_namespace is not None:
+        namespace = host.pid_namespace(args.pid_namespace)
+        if namespace is None:
+            raise KintroError(f"no process {args.pid_namespace}", None, EX_NOINPUT)
+    return Filters(
+        pid=args.pid,
+        command=bool(args.command),
+        follow=not args.no_follow,
+        uid=_uid(args.user) if args.user is not None else None,
+        comm=os.fsencode(args.comm) if args.comm is not None else None,
+        cgroup=args.cgroup,
+        pid_namespace=namespace,
+    )
+
+
+def _uid(user: str) -> int:
+    import pwd
+
+    if user.isdigit():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise KintroError(f"no user {user!r}", "name one that `getent passwd` lists", EX_NOINPUT) from None
+
+
+def run(
+    args: argparse.Namespace,
+    probe: str,
+    options: Mapping[str, Any],
+    show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
+    observer: Any,
+    defines: Mapping[str, int],
+) -> int:
+    """Traces as the options say and has `show` present it; returns the exit code.
+
+    `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
+    """
+    from kintro.cli.output import Output
+    from kintro.cli.signals import Signals
+    from kintro.sources.bpf import require_tracing
+    from kintro.sources.command import Command
+    from kintro.sources.trace import Trace
+
+    if args.command and args.pid is not None:
+        raise KintroError("give either --pid or a command, not both", None, EX_USAGE)
+    require_tracing()
+    _require_initial_namespace(args)
+    with ExitStack() as stack:
+        output = Output(args.output)
+        signals = stack.enter_context(Signals())
+        make = (lambda: Command(args.command, args.as_root)) if args.command else None
+        trace = stack.enter_context(
+            Trace(probe, filters(args), defines, observer.DECODE, observer.settled, make, args.duration)
+        )
+        command = trace.command
+        begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        saver = stack.enter_context(_Saver(args, options, observer, begin_ns))
+        trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))
+        _say_begun(args)
+
+        def saved() -> Iterator[Any]:
+            for batch in trace.batches():
+                saver.write(batch)
+                yield batch
+                output.flush()
+                if output.closed and command is None and args.save is None:
+                    trace.stop()
+
+        def counts() -> Mapping[str, Any] | None:
+            return observer.tally(trace.account) if trace.account else None
+
+        show(pumped(observer.records(saved()), trace.drain), counts, begin_ns, output)
+        saver.close(counts())
+        output.flush()
+        if command is not None:
+            _wait(command, signals)
+        problem = output.error or saver.error
+        if problem is not None:
+            raise problem
+        return command.exit_code if command else 0
+
+
+def pumped(stream: Iterator[Any], drain: Callable[[], None]) -> Iterator[Any]:
+    """The stream as it is; between its items the rings are looked after, however slowly they are used."""
+    for number, item in enumerate(stream):
+        yield item
+        if number % PUMP_EVERY == PUMP_EVERY - 1:
+            drain()
+
+
+class _Saver:
+    """Writes a session, or nothing without --save. A failure is told at once and kept; tracing goes on."""
+
+    def __init__(
+        self, args: argparse.Namespace, options: Mapping[str, Any], observer: Any, begin_ns: int
+    ) -> None:
+        from kintro.sources.session import SessionWriter
+
+        self.error: KintroError | None = None
+        self._writer = None
+        if args.save is not None:
+            header = {
+                "verb": args.verb,
+                "options": dict(options),
+                "command": args.command,
+                "kintro": kintro.__version__,
+                "kernel": platform.release(),
+                "machine": platform.machine(),
+                "host": platform.node(),
+                "clock": "CLOCK_MONOTONIC",
+                "begin_ns": begin_ns,
+                "begin_realtime_ns": time.time_ns(),
+            }
+            self._writer = SessionWriter(args.save, observer.dtypes(), header)
+
+    def __enter__(self) -> _Saver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._try(lambda writer: writer.close())
+
+    def write(self, batch: Mapping[str, Any]) -> None:
+        for kind, events in batch.items():
+            self._try(partial(_write, kind, events))
+
+    def close(self, counts: Mapping[str, Any] | None) -> None:
+        self._try(lambda writer: writer.close({"counts": counts}))
+
+    def _try(self, call: Callable[[Any], None]) -> None:
+        if self._writer is None or self.error is not None:
+            return
+        try:
+            call(self._writer)
+        except KintroError as error:
+            self.error = error
+            print(f"kintro: {error.message}; tracing goes on, recording has ended", file=sys.stderr)
+
+
+def _write(kind: str, events: Any, writer: Any) -> None:
+    writer.write(kind, events)
+
+
+def _wait(command: Any, signals: Any) -> None:
+    """Waits for a command that outlives its trace (-d), handing signals on meanwhile."""
+    poll = select.poll()
+    poll.register(command.pidfd, select.POLLIN)
+    poll.register(signals.fd, select.POLLIN)
+    while command.poll() is None:
+        if any(fd == signals.fd for fd, _ in poll.poll()):
+            signals.handle(lambda: None, command.send)
+
+
+def _require_initial_namespace(args: argparse.Namespace) -> None:
+    from kintro.sources import host
+
+    if (args.command or args.pid is not None) and not host.in_initial_pid_namespace():
+        raise KintroError(
+            "this is a container with pids of its own, and the kernel's events carry the host's",
+            "run kintro on the host, or trace the whole system here (no -p, no command)",
+            EX_UNAVAILABLE,
+        )
+
+
+def _say_begun(args: argparse.Namespace) -> None:
+    if not args.command and sys.stderr.isatty():
+        end = f"for {args.duration:g} s" if args.duration else "until Ctrl-C"
+        print(f"tracing {end} …", file=sys.stderr)

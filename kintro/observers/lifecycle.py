@@ -1,0 +1,415 @@
+"""Process life: who was created by whom, what it ran, how it ended, who took its children.
+
+Probe: probes/lifecycle.c. Records are what it sends, in raw units; events are what they mean. A process is
+known by (pid, start time), so that a pid used again is another process.
+
+What it cannot see: the fork of a process that was there before tracing began.
+"""
+
+from __future__ import annotations
+
+import heapq
+import signal
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from kintro.sources.bpf import c_struct, probe_text, probes_folder
+from kintro.sources.ring import Batch, in_time_order
+from kintro.sources.session import BINARY, LIST, Session, read_batches
+from kintro.sources.trace import Account
+
+PROBE = "lifecycle"
+
+# include/uapi/linux/sched.h; the low byte (CSIGNAL) is the signal sent to the parent at the end.
+CLONE_FLAGS = {
+    0x00000100: "CLONE_VM", 0x00000200: "CLONE_FS", 0x00000400: "CLONE_FILES", 0x00000800: "CLONE_SIGHAND",
+    0x00001000: "CLONE_PIDFD", 0x00002000: "CLONE_PTRACE", 0x00004000: "CLONE_VFORK",
+    0x00008000: "CLONE_PARENT", 0x00010000: "CLONE_THREAD", 0x00020000: "CLONE_NEWNS",
+    0x00040000: "CLONE_SYSVSEM", 0x00080000: "CLONE_SETTLS", 0x00100000: "CLONE_PARENT_SETTID",
+    0x00200000: "CLONE_CHILD_CLEARTID", 0x00400000: "CLONE_DETACHED", 0x00800000: "CLONE_UNTRACED",
+    0x01000000: "CLONE_CHILD_SETTID", 0x02000000: "CLONE_NEWCGROUP", 0x04000000: "CLONE_NEWUTS",
+    0x08000000: "CLONE_NEWIPC", 0x10000000: "CLONE_NEWUSER", 0x20000000: "CLONE_NEWPID",
+    0x40000000: "CLONE_NEWNET", 0x80000000: "CLONE_IO", 0x100000000: "CLONE_CLEAR_SIGHAND",
+    0x200000000: "CLONE_INTO_CGROUP",
+}  # fmt: skip
+_CLONE_VFORK, _CLONE_THREAD = 0x00004000, 0x00010000
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.c
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A task was created. Times are CLOCK_MONOTONIC in ns; ids those of the initial pid namespace."""
+
+    ts_ns: int
+    start_time_ns: int
+    process_start_time_ns: int  # the same, unless it is a thread
+    parent_start_time_ns: int  # of the process ppid
+    clone_flags: int  # as in clone3(2), with the exit signal in the low byte
+    pid: int
+    tid: int
+    ppid: int  # the creator's pid, unless with CLONE_PARENT or for a thread
+    creator_pid: int
+    creator_tid: int
+    ns_pid: int  # the child's tid in its own pid namespace
+    task_flags: int  # PF_… of include/linux/sched.h
+    comm: bytes
+
+    @property
+    def kind(self) -> str:
+        if self.task_flags & _PF_KTHREAD:
+            return "kthread"
+        if self.clone_flags & _CLONE_THREAD:
+            return "thread"
+        return "vfork" if self.clone_flags & _CLONE_VFORK else "process"
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A program was started in a process; all of it is as of after the exec."""
+
+    ts_ns: int
+    start_time_ns: int  # of the process, which an exec does not change
+    pid: int
+    tid: int
+    ppid: int
+    uid: int  # real user id
+    comm: bytes
+    filename: bytes  # as given to execve(2)
+    argv: list[bytes] | None  # from the new memory image; None if it could not be read
+    argv_truncated: bool  # there were more than 32 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A thread, or with its last thread a process, ended. The figures are those of the whole process then."""
+
+    ts_ns: int
+    start_time_ns: int
+    utime_ns: int  # by the ticks the kernel counted
+    stime_ns: int
+    runtime_ns: int  # on a CPU, by the scheduler's clock
+    voluntary_switches: int
+    involuntary_switches: int
+    minor_faults: int
+    major_faults: int
+    pid: int
+    tid: int
+    ppid: int
+    process: int  # 1 if this was the last thread
+    wait_status: int  # as from waitpid(2)
+    comm: bytes
+
+    @property
+    def lifetime_ns(self) -> int:
+        return self.ts_ns - self.start_time_ns
+
+    @property
+    def signal(self) -> str | None:
+        """Name of the signal that killed it, or None."""
+        number = self.wait_status & 0x7F
+        return signal_name(number) if number else None
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self.wait_status & 0x7F else self.wait_status >> 8 & 0xFF
+
+    @property
+    def core_dumped(self) -> bool:
+        return bool(self.wait_status & 0x80)
+
+    def times_ns(self) -> tuple[int, int]:
+        """User and system time: the exact run time, split as the ticks say.
+
+        The rule of cputime_adjust in kernel/sched/cputime.c, which getrusage(2) and /proc follow too.
+        """
+        if self.stime_ns == 0:
+            return self.runtime_ns, 0
+        if self.utime_ns == 0:
+            return 0, self.runtime_ns
+        stime = self.runtime_ns * self.stime_ns // (self.stime_ns + self.utime_ns)
+        return self.runtime_ns - stime, stime
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A child of a task that exits, not handed on yet."""
+
+    ts_ns: int
+    start_time_ns: int
+    parent_start_time_ns: int
+    pid: int
+    tid: int
+    parent_pid: int
+    parent_tid: int
+    zombie: int  # 1 if the child had ended before
+    comm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reaper:
+    """Whom the kernel chose to take the children of a task that exited."""
+
+    ts_ns: int
+    parent_start_time_ns: int
+    new_start_time_ns: int
+    parent_pid: int
+    parent_tid: int
+    outcome: int  # 0 could not be read, 1 found, 2 the children were not handed on
+    new_ppid: int
+    new_tid: int
+    new_ns_pid: int  # of the new parent in its own pid namespace
+    new_ns_level: int  # depth of that namespace, 0 for the initial one
+
+
+@dataclass(frozen=True, slots=True)
+class Reparent:
+    """A child got a new parent because the old one ended: an Orphan and its Reaper put together."""
+
+    ts_ns: int
+    start_time_ns: int
+    pid: int
+    tid: int
+    comm: bytes
+    old_ppid: int
+    new_ppid: int | None  # None: the kernel's choice could not be read
+    new_parent_start_time_ns: int | None
+    reason: str | None  # thread, subreaper, namespace-init, init
+    zombie: bool
+
+
+Event = Fork | Exec | Exit | Reparent
+
+RECORDS = {"fork": Fork, "exec": Exec, "exit": Exit, "orphan": Orphan, "reaper": Reaper}
+RANKS = {kind: rank for rank, kind in enumerate(RECORDS)}  # of events with the same time
+
+EXEC_DTYPE = np.dtype(
+    [
+        *((name, "<u8") for name in ("ts_ns", "start_time_ns")),
+        *((name, "<u4") for name in ("pid", "tid", "ppid", "uid")),
+        ("comm", "S16"),
+        ("filename", BINARY),
+        ("argv", LIST),
+        ("argv_truncated", "?"),
+    ]
+)
+
+
+def decode_exec(raw: np.ndarray) -> np.ndarray:
+    """What the ring holds of an exec, as rows of EXEC_DTYPE."""
+    rows = np.empty(len(raw), EXEC_DTYPE)
+    for name in ("ts_ns", "start_time_ns", "pid", "tid", "ppid", "uid", "comm"):
+        rows[name] = raw[name]
+    rows["argv_truncated"] = raw["argv_whole_bytes"] > raw["argv_bytes"]
+    lengths = zip(raw["filename_bytes"].tolist(), raw["argv_bytes"].tolist(), strict=True)
+    for i, (data, (name_bytes, argv_bytes)) in enumerate(zip(raw["data"], lengths, strict=True)):
+        rows["filename"][i] = data[:name_bytes].rstrip(b"\0")
+        arguments = data[name_bytes : name_bytes + argv_bytes].removesuffix(b"\0")
+        read = raw["argv_read"][i]
+        rows["argv"][i] = (arguments.split(b"\0") if argv_bytes else []) if read else None
+    return rows
+
+
+DECODE = {"exec": decode_exec}
+
+
+def dtypes() -> dict[str, np.dtype]:
+    """Kind → dtype of what is recorded: the probe's structs, and EXEC_DTYPE."""
+    text = probe_text(probes_folder(), PROBE)
+    return {kind: EXEC_DTYPE if kind == "exec" else c_struct(text, f"{kind}_event")[0] for kind in RECORDS}
+
+
+def settled(then: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Whether every parent that was leaving its children at `then` has had them taken by `now`."""
+    return now["reaper_sent"] + now["reaper_lost"] >= then["parents_leaving"]
+
+
+def records(batches: Iterable[Batch]) -> Iterator[Any]:
+    """The records of a live trace's batches in order of time."""
+    for batch in batches:
+        for kind, row in in_time_order(batch, RANKS):
+            yield RECORDS[kind](*row)
+
+
+def saved_records(session: Session) -> Iterator[Any]:
+    """The records of a saved session in order of time, read as they are asked for."""
+
+    def rows(kind: str, dtype: np.dtype) -> Iterator[Any]:
+        for batch in read_batches(session, kind, dtype):
+            yield from map(RECORDS[kind], *zip(*batch.tolist(), strict=True))
+
+    streams = [rows(kind, dtype) for kind, dtype in sorted(dtypes().items(), key=lambda item: RANKS[item[0]])]
+    return heapq.merge(*streams, key=lambda record: record.ts_ns)
+
+
+class Adoptions:
+    """Puts orphans and their reaper together; holds the orphans until then."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[int, int], list[Orphan]] = {}
+
+    def events(self, stream: Iterable[Any]) -> Iterator[Event]:
+        """Records → events: forks, execs and exits as they are, a Reparent for each orphan that was taken."""
+        for record in stream:
+            if isinstance(record, Orphan):
+                self._waiting.setdefault(_parent(record), []).append(record)
+            elif isinstance(record, Reaper):
+                for orphan in self._waiting.pop(_parent(record), ()):
+                    if record.outcome != _REAPER_NONE:
+                        yield _reparent(orphan, record)
+            else:
+                yield record
+
+
+def _parent(record: Orphan | Reaper) -> tuple[int, int]:
+    return record.parent_tid, record.parent_start_time_ns
+
+
+def _reparent(orphan: Orphan, reaper: Reaper) -> Reparent:
+    found = reaper.outcome == _REAPER_FOUND
+    return Reparent(
+        ts_ns=reaper.ts_ns,
+        start_time_ns=orphan.start_time_ns,
+        pid=orphan.pid,
+        tid=orphan.tid,
+        comm=orphan.comm,
+        old_ppid=orphan.parent_pid,
+        new_ppid=reaper.new_ppid if found else None,
+        new_parent_start_time_ns=reaper.new_start_time_ns if found else None,
+        reason=_reason(reaper) if found else None,
+        zombie=bool(orphan.zombie),
+    )
+
+
+def _reason(reaper: Reaper) -> str:
+    """By the order in which find_new_reaper (kernel/exit.c) looks: a thread, a subreaper, the init."""
+    if reaper.new_ppid == reaper.parent_pid:
+        return "thread"
+    if reaper.new_ns_pid == 1:
+        return "namespace-init" if reaper.new_ns_level else "init"
+    return "subreaper"
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9, `SIGRTMIN+3` for 37."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - 34}" if 34 <= number <= 64 else f"signal {number}"
+
+
+def clone_flag_names(flags: int) -> list[str]:
+    """CLONE_ names of the set bits; bits without a name as one hexadecimal number."""
+    rest = flags & ~0xFF
+    names = [name for bit, name in CLONE_FLAGS.items() if rest & bit]
+    unknown = rest & ~sum(CLONE_FLAGS)
+    return names + ([hex(unknown)] if unknown else [])
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """An event as the JSON object that `trace-fork --json` prints."""
+    common = {
+        "type": type(event).__name__.lower(),
+        "ts_ns": event.ts_ns,
+        "pid": event.pid,
+        "tid": event.tid,
+        "comm": event.comm,
+        "start_time_ns": event.start_time_ns,
+    }
+    if isinstance(event, Fork):
+        names = ("ppid", "creator_pid", "creator_tid", "ns_pid")
+        return (
+            common
+            | _picked(event, names)
+            | {
+                "kind": event.kind,
+                "clone_flags": clone_flag_names(event.clone_flags),
+            }
+        )
+    if isinstance(event, Exec):
+        return common | _picked(event, ("ppid", "uid", "filename", "argv", "argv_truncated"))
+    if isinstance(event, Exit):
+        utime_ns, stime_ns = event.times_ns()
+        return common | {
+            "ppid": event.ppid,
+            "process": bool(event.process),
+            **_picked(event, ("exit_code", "signal", "core_dumped", "lifetime_ns")),
+            "utime_ns": utime_ns,
+            "stime_ns": stime_ns,
+            **_picked(event, ("voluntary_switches", "involuntary_switches", "minor_faults", "major_faults")),
+        }
+    return common | _picked(event, ("old_ppid", "new_ppid", "reason", "zombie"))
+
+
+def _picked(event: Event, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run counted, by counters in the kernel. None: not known."""
+
+    duration_ns: int | None
+    forks: int  # new processes
+    threads: int
+    execs: int
+    exits: int  # processes that ended
+    reparents: int
+    lost: int | None
+    kernel_forks: int | None  # tasks of any kind by /proc/stat; None where not the whole system was traced
+    complete: bool  # nothing was lost, and our count is the kernel's
+
+
+def tally(account: Account) -> dict[str, int | None]:
+    """What of an Account a session keeps, by the names of Summary."""
+    counters = account.counters
+    return {
+        "duration_ns": account.duration_ns,
+        "forks": counters["forks"],
+        "threads": counters["threads"],
+        "execs": counters["exec_sent"] + counters["exec_lost"],
+        "exits": counters["exits"],
+        "lost": account.lost,
+        "kernel_forks": account.kernel_forks,
+        "late": account.late,
+    }
+
+
+def summary(seen: Counter[str], counted: Mapping[str, Any] | None) -> Summary:
+    """From the number of events seen, by name, and the kernel's counts (see `tally`).
+
+    Without the latter, as for a session that was cut off, what was seen is all that is known.
+    """
+    if counted is None:
+        return Summary(None, seen["forks"], seen["threads"], seen["execs"], seen["exits"], seen["reparents"],
+                       None, None, False)  # fmt: skip
+    kernel_forks, lost = counted["kernel_forks"], counted["lost"]
+    agrees = kernel_forks in (None, counted["forks"] + counted["threads"])
+    return Summary(
+        duration_ns=counted["duration_ns"],
+        forks=counted["forks"],
+        threads=counted["threads"],
+        execs=counted["execs"],
+        exits=counted["exits"],
+        reparents=seen["reparents"],
+        lost=lost,
+        kernel_forks=kernel_forks,
+        complete=lost == 0 and agrees,
+    )
+
+
+def counted_as(event: Event) -> str:
+    """The name of the Summary field that an event counts for; '' for the exit of a thread."""
+    if isinstance(event, Fork):
+        return "threads" if event.kind == "thread" else "forks"
+    if isinstance(event, Exit):
+        return "exits" if event.process else ""
+    return "execs" if isinstance(event, Exec) else "reparents"
+
+
+def summary_json(result: Summary) -> dict[str, Any]:
+    return {"type": "summary"} | {f.name: getattr(result, f.name) for f in fields(result)}

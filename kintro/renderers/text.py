@@ -1,0 +1,61 @@
+"""Numbers and strangers' names as text that is safe to print and easy to read."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from wcwidth import wcswidth, wcwidth
+
+
+def printable(name: bytes | str) -> str:
+    """A name with whatever could move a cursor, hide or reorder text written as an escape.
+
+    Bytes that are no UTF-8 become \\xNN; so do control characters; other unprintable ones \\uNNNN.
+    """
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def command_line(argv: Sequence[bytes]) -> str:
+    """Arguments as one could type them to a shell, made printable."""
+    return " ".join(shlex.quote(printable(argument)) for argument in argv)
+
+
+def duration(ns: int) -> str:
+    """A time span in three digits and the unit that suits it: `412 ns`, `1.25 ms`, `3.40 s`, `2 h 05 min`."""
+    if ns < 1000:
+        return f"{ns} ns"
+    for unit, unit_ns in (("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)):
+        value = ns / unit_ns
+        if value < (999.5 if unit != "s" else 99.95):
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+    minutes, seconds = divmod(ns // 1_000_000_000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+
+
+def cells(text: str) -> int:
+    """How many terminal cells a printable text takes; wide characters take two."""
+    return wcswidth(text) if not text.isascii() else len(text)
+
+
+def fit(text: str, width: int) -> str:
+    """The text, or as much of it as fits in that many cells with an ellipsis behind it."""
+    if cells(text) <= width:
+        return text
+    used, kept = 0, []
+    for character in text:
+        used += max(wcwidth(character), 0)
+        if used > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" if width > 0 else ""
+
+
+def pad(text: str, width: int, right: bool = False) -> str:
+    """The text filled with spaces to that many cells; longer text stays as it is."""
+    fill = " " * max(0, width - cells(text))
+    return fill + text if right else text + fill

@@ -1,0 +1,142 @@
+"""Runs a command for tracing: stopped before its first instruction until the probes are attached.
+
+The command runs as the user who called sudo (credentials, groups, HOME, working directory), on the same
+terminal and in the same process group, so that Ctrl-C reaches it as always. Its failure to start is told
+with the shell's codes: 127 not found, 126 not executable.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kintro.errors import EX_NOINPUT, KintroError
+
+# Python ignores these; a program expects them as they were (signal(7)).
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a command runs as."""
+
+    uid: int
+    gid: int
+    name: str
+    home: str
+    shell: str
+
+
+def calling_user() -> User | None:
+    """The user who called sudo (sudo(8), SUDO_UID); None if there is none or it was root itself."""
+    uid = os.environ.get("SUDO_UID", "")
+    if os.geteuid() != 0 or not uid.isdigit() or int(uid) == 0:
+        return None
+    try:
+        entry = pwd.getpwuid(int(uid))
+    except KeyError:
+        raise KintroError(
+            f"the user who called sudo (uid {uid}) is not in the user database",
+            "use --as-root to run the command as root",
+            EX_NOINPUT,
+        ) from None
+    return User(entry.pw_uid, entry.pw_gid, entry.pw_name, entry.pw_dir, entry.pw_shell)
+
+
+class Command:
+    """A child process that waits to be let go by `start`. Use as a context manager: it never outlives it."""
+
+    def __init__(self, argv: Sequence[str], as_root: bool = False) -> None:
+        user = None if as_root else calling_user()
+        self.argv = list(argv)
+        self.status: int | None = None  # as from waitpid(2), once it has ended
+        go_read, self._go = os.pipe()
+        self._failed, failed_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._go)
+            os.close(self._failed)
+            _become(self.argv, user, go_read, failed_write)
+        os.close(go_read)
+        os.close(failed_write)
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._go >= 0:  # never let go: it ends at the end of its pipe
+            os.close(self._go)
+            self._go = -1
+        if self.status is None and self.poll() is None:
+            self.send(signal.SIGTERM)
+            os.waitpid(self.pid, 0)
+        os.close(self._failed)
+        os.close(self.pidfd)
+
+    def start(self) -> None:
+        """Lets the command go. KintroError (127 or 126) if it cannot be executed."""
+        os.write(self._go, b"!")
+        os.close(self._go)
+        self._go = -1
+        said = os.read(self._failed, 16)
+        if said:
+            code = int(said)
+            os.waitpid(self.pid, 0)
+            self.status = code
+            raise KintroError(
+                f"cannot run {self.argv[0]!r}: {os.strerror(code)}",
+                None,
+                127 if code in (errno.ENOENT, errno.ENOTDIR) else 126,
+            )
+
+    def poll(self) -> int | None:
+        """Its wait status if it has ended, else None."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = status
+        return self.status
+
+    def send(self, number: int) -> None:
+        """Sends it a signal, if it is still there."""
+        if self.status is None:
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell has it: its own code, or 128 plus the number of the signal that ended it."""
+        code = os.waitstatus_to_exitcode(self.status or 0)
+        return code if code >= 0 else 128 - code
+
+
+def _become(argv: list[str], user: User | None, go: int, failed: int) -> None:
+    """In the child: waits to be let go, then is the command. Never returns."""
+    code = 0
+    try:
+        if not os.read(go, 1):
+            os._exit(0)
+        environment = dict(os.environ)
+        if user is not None:
+            os.setgroups(os.getgrouplist(user.name, user.gid))
+            os.setresgid(user.gid, user.gid, user.gid)
+            os.setresuid(user.uid, user.uid, user.uid)
+            environment.update(HOME=user.home, USER=user.name, LOGNAME=user.name, SHELL=user.shell)
+            environment.pop("MAIL", None)
+        for number in _RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else ignored, as with nohup
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        code = error.errno or errno.EIO
+    except ValueError:  # an embedded NUL
+        code = errno.EINVAL
+    finally:
+        os.write(failed, str(code or errno.EIO).encode())
+        os._exit(127)

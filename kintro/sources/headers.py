@@ -1,0 +1,206 @@
+"""The header tree that bcc compiles a probe against, made afresh from the running kernel's own BTF.
+
+What it does: names every kernel member that the probes read (MEMBERS), looks up in the kernel's BTF
+where it lies, and writes structs that hold just these members at just these offsets, together with
+the few stub files bcc's front end insists on. So no kernel headers are needed and no offset is ever that
+of another kernel.
+
+Cost: about 80 ms, most of it for reading the BTF. What it cannot see: members of kernel modules' own
+types (their BTF is separate).
+
+Gaps are packed `char` padding and never bitfields: bcc lays out for the host and retargets to BPF, where
+wide integers align differently, so that everything behind a `long: 64` gap would be read at a wrong place.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kintro.errors import EX_UNAVAILABLE, KintroError
+from kintro.sources.btf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, Btf, kernel_btf
+from kintro.sources.host import kernel_version
+
+# Every kernel member that any probe reads. A name that ends in "?" may be missing: the probe then finds
+# HAVE_<STRUCT>_<MEMBER> undefined.
+MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "list_head": ("next",),
+    "ns_common": ("inum",),
+    "pid_namespace": ("ns",),
+    "upid": ("nr", "ns"),
+    "pid": ("level", "numbers"),
+    "sched_entity": ("sum_exec_runtime",),
+    "mm_struct": ("arg_start", "arg_end"),
+    "linux_binprm": ("filename",),
+    "signal_struct": (
+        "live", "thread_head", "group_exit_code", "flags", "utime", "stime", "sum_sched_runtime",
+        "nvcsw", "nivcsw", "min_flt", "maj_flt",
+    ),
+    "task_struct": (
+        "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent", "group_leader", "children",
+        "sibling", "thread_node", "thread_pid", "signal", "mm", "start_time", "se", "utime", "stime",
+        "nvcsw", "nivcsw", "min_flt", "maj_flt",
+    ),
+}  # fmt: skip
+
+# Raw tracepoints whose number of arguments changed: probes see <NAME>_ARGS.
+TRACEPOINTS = ("sched_process_exit",)
+
+# Directory below arch/ that bcc's front end looks in, by machine.
+_ARCH = {"x86_64": "x86", "aarch64": "arm64", "riscv64": "riscv", "ppc64le": "powerpc", "s390x": "s390"}
+
+
+def declare(btf: Btf, type_id: int, name: str) -> tuple[str, int]:
+    """A C declaration of `name` with that type, and its size in bytes. Types not in MEMBERS: their bytes."""
+    pointer_bytes = struct.calcsize("P")
+    type_id = btf.resolve(type_id)
+    kind = btf.kind(type_id)
+    if kind == PTR:
+        target = btf.resolve(btf.target(type_id))
+        if btf.kind(target) == STRUCT and btf.name(target):
+            return f"struct {btf.name(target)} *{name}", pointer_bytes
+        return f"void *{name}", pointer_bytes
+    if kind == ARRAY:
+        element, count = btf.array(type_id)
+        inner, size = declare(btf, element, "")
+        return f"{inner.strip()} {name}[{count}]", size * count
+    size = btf.size(type_id)
+    if kind == INT and btf.name(type_id) == "char":
+        return f"char {name}", size
+    if kind in (INT, ENUM, ENUM64):
+        return f"{'s' if kind == INT and btf.is_signed(type_id) else 'u'}{size * 8} {name}", size
+    if kind == STRUCT and btf.name(type_id) in MEMBERS:
+        return f"struct {btf.name(type_id)} {name}", size
+    return f"char {name}[{size}]", size
+
+
+def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -> str:
+    """C text: the structs of `members`, packed, each member at BTF's offset, and the HAVE_… defines.
+
+    Raises KintroError (69) that names a member the kernel does not have.
+    """
+    parts = [f"struct {name};" for name in members]
+    for name, wanted in members.items():
+        type_id = btf.struct_id(name)
+        known = {member: (offset, its_type) for member, offset, its_type in btf.members(type_id)}
+        lines, end = [], 0
+        for member in sorted(
+            (m.rstrip("?") for m in wanted if m.rstrip("?") in known), key=known.__getitem__
+        ):
+            offset, member_type = known[member]
+            declaration, width = declare(btf, member_type, member)
+            if offset > end:
+                lines.append(f"    char _{end}[{offset - end}];")
+            lines.append(f"    {declaration};")
+            end = offset + width
+            if f"{member}?" in wanted:
+                parts.append(f"#define HAVE_{name.upper()}_{member.upper()} 1")
+        missing = [m for m in wanted if not m.endswith("?") and m not in known]
+        if missing:
+            raise KintroError(
+                f"this kernel's struct {name} has no member {missing[0]}",
+                "kintro does not know this kernel yet: please report it with the output of `kintro doctor`",
+                EX_UNAVAILABLE,
+            )
+        if btf.size(type_id) > end:
+            lines.append(f"    char _{end}[{btf.size(type_id) - end}];")
+        body = "\n".join(lines)
+        parts.append(f"struct {name} {{\n{body}\n}} __attribute__((packed));")
+    for name in TRACEPOINTS:
+        parts.append(f"#define {name.upper()}_ARGS {btf.tracepoint_args(name) or 0}")
+    return "\n".join(parts) + "\n"
+
+
+_TYPES_H = """\
+#pragma once
+typedef unsigned char __u8, u8; typedef signed char __s8, s8;
+typedef unsigned short __u16, u16; typedef short __s16, s16;
+typedef unsigned int __u32, u32; typedef int __s32, s32;
+typedef unsigned long long __u64, u64; typedef long long __s64, s64;
+typedef __u16 __le16, __be16, __sum16; typedef __u32 __le32, __be32, __wsum; typedef __u64 __le64, __be64;
+typedef unsigned long size_t; typedef long ssize_t; typedef _Bool bool; typedef int pid_t;
+#define __aligned_u64 __u64 __attribute__((aligned(8)))
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+"""
+
+_KCONFIG_H = """\
+#pragma once
+#define CONFIG_BPF_SYSCALL 1
+typedef unsigned long uintptr_t;
+#define PAGE_SIZE {page_bytes}UL
+struct task_struct;
+"""
+
+# The classic BPF opcodes that virtual_bpf.h refers to: include/uapi/linux/bpf_common.h.
+_BPF_COMMON_H = """\
+#pragma once
+#define BPF_CLASS(code) ((code) & 0x07)
+#define BPF_LD 0x00
+#define BPF_LDX 0x01
+#define BPF_ST 0x02
+#define BPF_STX 0x03
+#define BPF_ALU 0x04
+#define BPF_JMP 0x05
+#define BPF_W 0x00
+#define BPF_H 0x08
+#define BPF_B 0x10
+#define BPF_IMM 0x00
+#define BPF_ABS 0x20
+#define BPF_IND 0x40
+#define BPF_MEM 0x60
+#define BPF_ADD 0x00
+#define BPF_SUB 0x10
+#define BPF_K 0x00
+#define BPF_X 0x08
+#define BPF_MAXINSNS 4096
+"""
+
+
+def header_files(structs: str) -> dict[str, str]:
+    """Relative path → text of every file in the tree."""
+    major, minor, sub = kernel_version(platform.release())
+    version = (
+        "#pragma once\n#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))\n"
+        f"#define LINUX_VERSION_CODE KERNEL_VERSION({major}, {minor}, {sub})\n"
+    )
+    arch = _ARCH.get(platform.machine(), platform.machine())
+    return {
+        "include/linux/kconfig.h": _KCONFIG_H.format(page_bytes=os.sysconf("SC_PAGESIZE")),
+        "include/linux/types.h": _TYPES_H,
+        "include/linux/version.h": version,
+        "include/linux/bpf_common.h": _BPF_COMMON_H,
+        "include/linux/log2.h": "",
+        "include/uapi/linux/bpf.h": "",
+        "include/uapi/linux/if_packet.h": "",
+        "include/uapi/linux/ptrace.h": "",
+        "include/uapi/linux/if_ether.h": "#include <linux/types.h>\n",
+        f"arch/{arch}/include/asm/page.h": "",
+        "kernel_structs.h": f"#pragma once\n#include <linux/types.h>\n{structs}",
+    }
+
+
+@contextmanager
+def header_tree() -> Iterator[Path]:
+    """A fresh directory with the header tree, which only root can enter, gone again on the way out.
+
+    It lies below /run, which only root can write: nobody can prepare or swap a file that root compiles.
+    """
+    structs = kernel_structs(kernel_btf())
+    below = "/run" if os.access("/run", os.W_OK) else None
+    root = Path(tempfile.mkdtemp(prefix="kintro-", dir=below))
+    try:
+        for name, text in header_files(structs).items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        yield root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)

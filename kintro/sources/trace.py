@@ -1,0 +1,222 @@
+"""One tracing run: a probe attached for a while, its events in order of time, and the account at the end.
+
+How it ends: the command it runs has ended, the traced processes are all gone, the time is up, or `stop` was
+called. It then waits for what is under way in the kernel, detaches, drains the rings, and compares the
+number of events the kernel sent with the number that arrived.
+
+While a caller is busy with a batch, `drain` takes events out of the rings into memory, up to BACKLOG_BYTES;
+beyond that the rings fill, and what finds no room there is counted as lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kintro.errors import EX_NOINPUT, KintroError
+from kintro.sources import host
+from kintro.sources.bpf import Filters, Probe
+from kintro.sources.command import Command
+from kintro.sources.ring import WINDOW_NS, Batch, Reorder
+
+BACKLOG_BYTES = 1 << 30
+SETTLE_S = 1.0  # at most: for the last events under way after the end
+Decode = Callable[[np.ndarray], np.ndarray]  # what a ring holds → what is recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a run saw, and what it did not."""
+
+    duration_ns: int
+    counters: Mapping[str, int]  # of the probe, summed over CPUs
+    lost: int  # events the kernel counted but could not hand over
+    kernel_forks: int | None  # tasks created by the kernel's own count; None unless the whole system
+    late: int  # events out of order by more than the window
+
+
+class Trace:
+    """A context manager: the probe is loaded on entering, attached when `batches` begins."""
+
+    def __init__(
+        self,
+        probe: str,
+        filters: Filters,
+        defines: Mapping[str, int] | None = None,
+        decode: Mapping[str, Decode] | None = None,
+        settled: Callable[[Mapping[str, int], Mapping[str, int]], bool] | None = None,
+        command: Callable[[], Command] | None = None,
+        duration_s: float | None = None,
+    ) -> None:
+        """`command` makes the command to run, with filters.command; it is called when the probe is loaded.
+
+        `settled(then, now)`: whether all that was under way at the counters `then` has arrived by `now`.
+        """
+        self._filters = filters
+        self._decode = decode or {}
+        self._settled = settled
+        self._duration_s = duration_s
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._stopped = False
+        self._reorder = Reorder()
+        self._backlog: deque[Batch] = deque()
+        self._pidfd = _open_target(filters.pid) if filters.pid is not None else None
+        self._probe = Probe(probe, filters, defines)
+        self.command = command() if command else None
+        self.account: Account | None = None  # once `batches` has come to its end
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.command is not None:
+            self.command.__exit__()
+        self._probe.__exit__()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+
+    def stop(self) -> None:
+        """Makes `batches` come to its end."""
+        self._stopped = True
+
+    def when_readable(self, fd: int, call: Callable[[], None]) -> None:
+        """Calls a function whenever the descriptor is readable while `batches` waits."""
+        self._probe.reader.wake_on(fd)
+        self._watched[fd] = call
+
+    def batches(self) -> Iterator[Batch]:
+        """Traces; yields kind → events, each kind sorted by time, no batch older than the one before."""
+        probe, whole = self._probe, self._filters.whole_system
+        begin_ns = time.monotonic_ns()
+        probe.attach(self.command.pid if self.command else self._filters.pid)
+        self._require_target()
+        offset = self._fork_offset() if whole else None
+        if self.command is not None:
+            self.when_readable(self.command.pidfd, self._command_ended)
+            self.command.start()
+        elif self._pidfd is not None:
+            self.when_readable(self._pidfd, lambda: probe.reader.stop_waking_on(self._pidfd or 0))
+        while not self._over(begin_ns):
+            for fd in probe.reader.wait(self._timeout_s(begin_ns)):
+                if fd in self._watched:
+                    self._watched[fd]()
+            self.drain()
+            yield from self._take()
+        yield from self._finish()
+        end_offset = self._fork_offset() if whole else None
+        probe.detach()
+        end_ns = time.monotonic_ns()
+        yield from self._empty_rings()
+        self.account = self._reckon(end_ns - begin_ns, offset, end_offset)
+
+    def drain(self) -> None:
+        """Takes what the rings hold into memory. To be called now and then by who is long over a batch."""
+        if sum(array.nbytes for batch in self._backlog for array in batch.values()) > BACKLOG_BYTES:
+            return
+        batch, now_ns = self._probe.reader.read()
+        recorded = {
+            kind: self._decode[kind](events) if kind in self._decode else events
+            for kind, events in batch.items()
+        }
+        released = self._reorder.push(recorded, now_ns)
+        if released:
+            self._backlog.append(released)
+
+    def _take(self) -> Iterator[Batch]:
+        while self._backlog:
+            yield self._backlog.popleft()
+
+    def _over(self, begin_ns: int) -> bool:
+        if self._stopped:
+            return True
+        if self._duration_s is not None and time.monotonic_ns() - begin_ns >= self._duration_s * 1e9:
+            return True
+        return self._pidfd is not None and not self._probe.has_targets()
+
+    def _timeout_s(self, begin_ns: int) -> float | None:
+        waits = [WINDOW_NS / 1e9] if self._reorder.holds else []
+        if self._duration_s is not None:
+            waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - begin_ns) / 1e9))
+        return min(waits, default=None)
+
+    def _command_ended(self) -> None:
+        if self.command is not None and self.command.poll() is not None:
+            self._probe.reader.stop_waking_on(self.command.pidfd)
+            self.stop()
+
+    def _require_target(self) -> None:
+        if self._pidfd is None:
+            return
+        with contextlib.suppress(OSError):
+            os.kill(self._filters.pid or 0, 0)
+            return
+        raise KintroError(f"process {self._filters.pid} ended before it could be traced", None, EX_NOINPUT)
+
+    def _finish(self) -> Iterator[Batch]:
+        """Waits for what is under way in the kernel, such as a dead parent's children being handed on."""
+        if self._settled is None:
+            return
+        then, deadline = self._probe.counters(), time.monotonic() + SETTLE_S
+        while not self._settled(then, self._probe.counters()) and time.monotonic() < deadline:
+            self._probe.reader.wait(0.01)
+            self.drain()
+            yield from self._take()
+
+    def _empty_rings(self) -> Iterator[Batch]:
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            sent = _sum(self._probe.counters(), "_sent")
+            self.drain()
+            yield from self._take()
+            if self._probe.reader.received >= sent or time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        rest = self._reorder.flush()
+        if rest:
+            yield rest
+
+    def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
+        counters = self._probe.counters()
+        kernel_forks = None
+        if offset is not None and end_offset is not None:
+            kernel_forks = counters["tasks_created"] + end_offset - offset
+        undelivered = _sum(counters, "_sent") - self._probe.reader.received
+        lost = _sum(counters, "_lost") + counters["missed"] + undelivered
+        return Account(duration_ns, counters, lost, kernel_forks, self._reorder.late)
+
+    def _fork_offset(self) -> int | None:
+        """The kernel's count of tasks created minus ours, both of one moment at which no fork was under way.
+
+        Constant as long as no fork is missed. None if 200 tries found no such moment.
+        """
+        quiet: list[int] = []
+        for _ in range(200):
+            before = self._probe.counters()["tasks_created"]
+            kernel = host.forks_since_boot()
+            if self._probe.counters()["tasks_created"] == before:
+                quiet.append(kernel - before)
+                if len(quiet) == 3:
+                    break
+        return min(quiet, default=None)
+
+
+def _sum(counters: Mapping[str, int], ending: str) -> int:
+    return sum(value for name, value in counters.items() if name.endswith(ending))
+
+
+def _open_target(pid: int) -> int:
+    """A pidfd of the process to trace. KintroError (66) if there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        raise KintroError(
+            f"cannot trace process {pid}: {error.strerror}",
+            "see `ps -e` for the processes there are; a thread's id is not a process's",
+            EX_NOINPUT,
+        ) from error
