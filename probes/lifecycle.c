@@ -7,121 +7,20 @@
  * Parameters beside those of kintro.h: THREADS, to send threads' forks and exits too.
  */
 #include "kintro.h"
+#include "lifecycle.h"
 
 #define ARGV_MAX 32768    /* bytes of argv kept, a power of two */
 #define FILENAME_MAX 4096 /* PATH_MAX */
-#define WITNESSES 4       /* children looked at to learn who took them: the last ones */
-#define CHILDREN_MAX 128  /* children walked before the next tail call; the kernel allows 33 of those */
 #define THREADS_MAX 128   /* threads of an ending process that the kernel may not have released yet */
 
 #define CLONE_THREAD 0x00010000      /* include/uapi/linux/sched.h */
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
-
-struct fork_event {
-    u64 ts_ns;
-    u64 start_time_ns;
-    u64 process_start_time_ns;
-    u64 parent_start_time_ns;
-    u64 clone_flags;
-    u32 pid;
-    u32 tid;
-    u32 ppid;
-    u32 creator_pid;
-    u32 creator_tid;
-    u32 ns_pid;
-    u32 task_flags;
-    char comm[16];
-};
-
-struct exec_event {
-    u64 ts_ns;
-    u64 start_time_ns;
-    u32 pid;
-    u32 tid;
-    u32 ppid;
-    u32 uid;
-    u32 filename_bytes; /* of `data`, from its start; with the final NUL */
-    u32 argv_bytes;     /* of `data`, behind the filename; each argument with its NUL */
-    u32 argv_whole_bytes;
-    u32 argv_read; /* 0 if the new image could not be read */
-    char comm[16];
-    char data[];
-};
-
-struct exit_event {
-    u64 ts_ns;
-    u64 start_time_ns;
-    u64 utime_ns;
-    u64 stime_ns;
-    u64 runtime_ns;
-    u64 voluntary_switches;
-    u64 involuntary_switches;
-    u64 minor_faults;
-    u64 major_faults;
-    u32 pid;
-    u32 tid;
-    u32 ppid;
-    u32 process;
-    u32 wait_status;
-    char comm[16];
-};
-
-/* A child of a task that exits; who takes it is told by the reaper event of the same parent. */
-struct orphan_event {
-    u64 ts_ns;
-    u64 start_time_ns;
-    u64 parent_start_time_ns;
-    u32 pid;
-    u32 tid;
-    u32 parent_pid;
-    u32 parent_tid;
-    u32 zombie;
-    char comm[16];
-};
-
-struct reaper_event {
-    u64 ts_ns;
-    u64 parent_start_time_ns;
-    u64 new_start_time_ns;
-    u32 parent_pid;
-    u32 parent_tid;
-    u32 outcome;
-    u32 new_ppid;
-    u32 new_tid;
-    u32 new_ns_pid;
-    u32 new_ns_level;
-};
-
-enum { REAPER_UNKNOWN, REAPER_FOUND, REAPER_NONE };
-
-RING(fork, 0, 4);
-RING(exec, 1, 8);
-RING(exit, 2, 4);
-RING(orphan, 3, 2);
-RING(reaper, 4, 1);
-COUNTER(tasks_created, 16);   /* all of the system, before any filter */
-COUNTER(forks, 17);           /* wanted ones: processes, */
-COUNTER(threads, 18);         /* threads, */
-COUNTER(exits, 19);           /* and processes that ended */
-COUNTER(parents_leaving, 20); /* tasks that ended with children, each to be followed by a reaper event */
-COUNTER(orphans_lost, 21);
 
 struct exec_scratch {
     struct exec_event event;
     char data[FILENAME_MAX + ARGV_MAX];
 };
 BPF_ARRAY(exec_scratch, struct exec_scratch, CPUS);
-
-/* A task on its way out that has children. */
-struct dying {
-    struct list_head *next; /* where the walk over its children goes on */
-    struct list_head *end;
-    u64 start_time_ns;
-    struct task_struct *witness[WITNESSES];
-    u64 witness_start[WITNESSES];
-};
-BPF_HASH(dying, u32, struct dying, 16384); /* by tid */
-BPF_PROG_ARRAY(tails, 1);
 
 #define LIST_ENTRY(node, type, member) ((type *)((char *)(node) - __builtin_offsetof(type, member)))
 
@@ -379,84 +278,4 @@ int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-/* Walks the children of the task that exits, which still are its own at this tracepoint. */
-int tail_0(struct bpf_raw_tracepoint_args *ctx)
-{
-    u64 current = bpf_get_current_pid_tgid();
-    u32 tid = current, tgid = current >> 32;
-    struct dying *state = dying.lookup(&tid);
-    if (!state)
-        return 0;
-    struct list_head *node = state->next, *end = state->end;
-    for (int i = 0; i < CHILDREN_MAX && node && node != end; i++) {
-        struct task_struct *child = LIST_ENTRY(node, struct task_struct, sibling);
-        struct orphan_event event = {};
-        s32 exit_state = 0;
-        event.ts_ns = bpf_ktime_get_ns();
-        event.parent_pid = tgid;
-        event.parent_tid = tid;
-        event.parent_start_time_ns = state->start_time_ns;
-        READ(event.pid, child, tgid);
-        READ(event.tid, child, pid);
-        READ(event.start_time_ns, child, start_time);
-        READ(event.comm, child, comm);
-        READ(exit_state, child, exit_state);
-        event.zombie = exit_state != 0;
-#if defined(FILTER_TARGETS) && defined(FOLLOW)
-        if (!exit_state)
-            follow_fork(event.pid); /* its chain of ancestors ends here, so it is marked now */
-#endif
-        state->witness[i % WITNESSES] = child;
-        state->witness_start[i % WITNESSES] = event.start_time_ns;
-        counted(orphan_ring.ringbuf_output(&event, sizeof(event), 0), orphan_sent);
-        READ(node, node, next);
-    }
-    if (!node || node == end)
-        return 0;
-    state->next = node;
-    tails.call(ctx, 0);
-    count(orphans_lost);
-    return 0;
-}
-
-/* A dead task's last switch: exit_notify (kernel/exit.c) has handed its children on. All of them went to one
- * and the same task, so one of them is enough to learn to whom. */
-int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct task_struct *father = (struct task_struct *)ctx->args[1];
-    struct task_struct *parent = NULL;
-    struct reaper_event event = {};
-    s32 exit_state = 0;
-
-    READ(exit_state, father, exit_state);
-    if (!exit_state)
-        return 0;
-    READ(event.parent_tid, father, pid);
-    struct dying *state = dying.lookup(&event.parent_tid);
-    if (!state)
-        return 0;
-    event.ts_ns = bpf_ktime_get_ns();
-    READ(event.parent_pid, father, tgid);
-    event.parent_start_time_ns = state->start_time_ns;
-    for (int i = 0; i < WITNESSES; i++) {
-        struct task_struct *child = state->witness[i];
-        u64 start = 0;
-        READ(parent, child, real_parent);
-        READ(start, child, start_time); /* read last: a task_struct used anew has another */
-        if (!child || start != state->witness_start[i])
-            continue;
-        if (parent == father) {
-            event.outcome = REAPER_NONE;
-            continue;
-        }
-        event.outcome = REAPER_FOUND;
-        READ(event.new_ppid, parent, tgid);
-        READ(event.new_tid, parent, pid);
-        event.new_start_time_ns = process_start(parent);
-        event.new_ns_pid = own_pid(parent, &event.new_ns_level);
-        break;
-    }
-    dying.delete(&event.parent_tid);
-    counted(reaper_ring.ringbuf_output(&event, sizeof(event), 0), reaper_sent);
-    return 0;
-}
+#include "orphans.h"

@@ -62,7 +62,7 @@ def _seconds(text: str) -> float:
 def filters(args: argparse.Namespace) -> Any:
     """The kernel-side filters that the options ask for. KintroError for what does not exist."""
     from kintro.sources import host
-    from kintro.sources.bpf import Filters
+    from kintro.sources.filters import Filters
 
     namespace = None
     if args.pid_namespace is not None:

@@ -9,7 +9,6 @@ What it cannot see: the fork of a process that was there before tracing began.
 from __future__ import annotations
 
 import heapq
-import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -17,172 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from kintro.sources.bpf import c_struct, probe_text, probes_folder
+from kintro.observers.lifecycle_records import (
+    Event,
+    Exec,
+    Exit,
+    Fork,
+    Orphan,
+    Reaper,
+    Reparent,
+    clone_flag_names,
+)
+from kintro.sources.probes import c_struct, probe_text
 from kintro.sources.ring import Batch, in_time_order
 from kintro.sources.session import BINARY, LIST, Session, read_batches
 from kintro.sources.trace import Account
 
 PROBE = "lifecycle"
-
-# include/uapi/linux/sched.h; the low byte (CSIGNAL) is the signal sent to the parent at the end.
-CLONE_FLAGS = {
-    0x00000100: "CLONE_VM", 0x00000200: "CLONE_FS", 0x00000400: "CLONE_FILES", 0x00000800: "CLONE_SIGHAND",
-    0x00001000: "CLONE_PIDFD", 0x00002000: "CLONE_PTRACE", 0x00004000: "CLONE_VFORK",
-    0x00008000: "CLONE_PARENT", 0x00010000: "CLONE_THREAD", 0x00020000: "CLONE_NEWNS",
-    0x00040000: "CLONE_SYSVSEM", 0x00080000: "CLONE_SETTLS", 0x00100000: "CLONE_PARENT_SETTID",
-    0x00200000: "CLONE_CHILD_CLEARTID", 0x00400000: "CLONE_DETACHED", 0x00800000: "CLONE_UNTRACED",
-    0x01000000: "CLONE_CHILD_SETTID", 0x02000000: "CLONE_NEWCGROUP", 0x04000000: "CLONE_NEWUTS",
-    0x08000000: "CLONE_NEWIPC", 0x10000000: "CLONE_NEWUSER", 0x20000000: "CLONE_NEWPID",
-    0x40000000: "CLONE_NEWNET", 0x80000000: "CLONE_IO", 0x100000000: "CLONE_CLEAR_SIGHAND",
-    0x200000000: "CLONE_INTO_CGROUP",
-}  # fmt: skip
-_CLONE_VFORK, _CLONE_THREAD = 0x00004000, 0x00010000
-_PF_KTHREAD = 0x00200000  # include/linux/sched.h
-_REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.c
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """A task was created. Times are CLOCK_MONOTONIC in ns; ids those of the initial pid namespace."""
-
-    ts_ns: int
-    start_time_ns: int
-    process_start_time_ns: int  # the same, unless it is a thread
-    parent_start_time_ns: int  # of the process ppid
-    clone_flags: int  # as in clone3(2), with the exit signal in the low byte
-    pid: int
-    tid: int
-    ppid: int  # the creator's pid, unless with CLONE_PARENT or for a thread
-    creator_pid: int
-    creator_tid: int
-    ns_pid: int  # the child's tid in its own pid namespace
-    task_flags: int  # PF_… of include/linux/sched.h
-    comm: bytes
-
-    @property
-    def kind(self) -> str:
-        if self.task_flags & _PF_KTHREAD:
-            return "kthread"
-        if self.clone_flags & _CLONE_THREAD:
-            return "thread"
-        return "vfork" if self.clone_flags & _CLONE_VFORK else "process"
-
-
-@dataclass(frozen=True, slots=True)
-class Exec:
-    """A program was started in a process; all of it is as of after the exec."""
-
-    ts_ns: int
-    start_time_ns: int  # of the process, which an exec does not change
-    pid: int
-    tid: int
-    ppid: int
-    uid: int  # real user id
-    comm: bytes
-    filename: bytes  # as given to execve(2)
-    argv: list[bytes] | None  # from the new memory image; None if it could not be read
-    argv_truncated: bool  # there were more than 32 KiB
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """A thread, or with its last thread a process, ended. The figures are those of the whole process then."""
-
-    ts_ns: int
-    start_time_ns: int
-    utime_ns: int  # by the ticks the kernel counted
-    stime_ns: int
-    runtime_ns: int  # on a CPU, by the scheduler's clock
-    voluntary_switches: int
-    involuntary_switches: int
-    minor_faults: int
-    major_faults: int
-    pid: int
-    tid: int
-    ppid: int
-    process: int  # 1 if this was the last thread
-    wait_status: int  # as from waitpid(2)
-    comm: bytes
-
-    @property
-    def lifetime_ns(self) -> int:
-        return self.ts_ns - self.start_time_ns
-
-    @property
-    def signal(self) -> str | None:
-        """Name of the signal that killed it, or None."""
-        number = self.wait_status & 0x7F
-        return signal_name(number) if number else None
-
-    @property
-    def exit_code(self) -> int | None:
-        return None if self.wait_status & 0x7F else self.wait_status >> 8 & 0xFF
-
-    @property
-    def core_dumped(self) -> bool:
-        return bool(self.wait_status & 0x80)
-
-    def times_ns(self) -> tuple[int, int]:
-        """User and system time: the exact run time, split as the ticks say.
-
-        The rule of cputime_adjust in kernel/sched/cputime.c, which getrusage(2) and /proc follow too.
-        """
-        if self.stime_ns == 0:
-            return self.runtime_ns, 0
-        if self.utime_ns == 0:
-            return 0, self.runtime_ns
-        stime = self.runtime_ns * self.stime_ns // (self.stime_ns + self.utime_ns)
-        return self.runtime_ns - stime, stime
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A child of a task that exits, not handed on yet."""
-
-    ts_ns: int
-    start_time_ns: int
-    parent_start_time_ns: int
-    pid: int
-    tid: int
-    parent_pid: int
-    parent_tid: int
-    zombie: int  # 1 if the child had ended before
-    comm: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reaper:
-    """Whom the kernel chose to take the children of a task that exited."""
-
-    ts_ns: int
-    parent_start_time_ns: int
-    new_start_time_ns: int
-    parent_pid: int
-    parent_tid: int
-    outcome: int  # 0 could not be read, 1 found, 2 the children were not handed on
-    new_ppid: int
-    new_tid: int
-    new_ns_pid: int  # of the new parent in its own pid namespace
-    new_ns_level: int  # depth of that namespace, 0 for the initial one
-
-
-@dataclass(frozen=True, slots=True)
-class Reparent:
-    """A child got a new parent because the old one ended: an Orphan and its Reaper put together."""
-
-    ts_ns: int
-    start_time_ns: int
-    pid: int
-    tid: int
-    comm: bytes
-    old_ppid: int
-    new_ppid: int | None  # None: the kernel's choice could not be read
-    new_parent_start_time_ns: int | None
-    reason: str | None  # thread, subreaper, namespace-init, init
-    zombie: bool
-
-
-Event = Fork | Exec | Exit | Reparent
+_REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.h
 
 RECORDS = {"fork": Fork, "exec": Exec, "exit": Exit, "orphan": Orphan, "reaper": Reaper}
 RANKS = {kind: rank for rank, kind in enumerate(RECORDS)}  # of events with the same time
@@ -219,7 +69,7 @@ DECODE = {"exec": decode_exec}
 
 def dtypes() -> dict[str, np.dtype]:
     """Kind → dtype of what is recorded: the probe's structs, and EXEC_DTYPE."""
-    text = probe_text(probes_folder(), PROBE)
+    text = probe_text(PROBE)
     return {kind: EXEC_DTYPE if kind == "exec" else c_struct(text, f"{kind}_event")[0] for kind in RECORDS}
 
 
@@ -292,22 +142,6 @@ def _reason(reaper: Reaper) -> str:
     if reaper.new_ns_pid == 1:
         return "namespace-init" if reaper.new_ns_level else "init"
     return "subreaper"
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9, `SIGRTMIN+3` for 37."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIGRTMIN+{number - 34}" if 34 <= number <= 64 else f"signal {number}"
-
-
-def clone_flag_names(flags: int) -> list[str]:
-    """CLONE_ names of the set bits; bits without a name as one hexadecimal number."""
-    rest = flags & ~0xFF
-    names = [name for bit, name in CLONE_FLAGS.items() if rest & bit]
-    unknown = rest & ~sum(CLONE_FLAGS)
-    return names + ([hex(unknown)] if unknown else [])
 
 
 def as_json(event: Event) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kintro.observers.lifecycle import Event, Exec, Exit, Fork, Reparent, Summary
+from kintro.observers.lifecycle import Summary
+from kintro.observers.lifecycle_records import Event, Exec, Exit, Fork, Reparent
 from kintro.renderers.text import command_line, duration, printable
 from kintro.shapes import Cell, Column, Tree, TreeRow
 

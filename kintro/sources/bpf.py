@@ -21,16 +21,17 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from kintro.errors import EX_NOINPUT, EX_NOPERM, EX_SOFTWARE, EX_UNAVAILABLE, KintroError
+from kintro.errors import EX_NOPERM, EX_UNAVAILABLE, KintroError
 from kintro.sources import host
+from kintro.sources.filters import Filters
 from kintro.sources.headers import header_tree
+from kintro.sources.probes import c_struct, probe_text
 from kintro.sources.ring import Reader, Ring, map_size
 
 OLDEST_KERNEL = (5, 8)  # the first with BPF ring buffers
@@ -39,82 +40,6 @@ COUNTERS = 32  # of kintro.h: counters for each CPU
 
 # Where distributions put bcc's Python half; `pip install bcc` is an unrelated lattice library.
 _BCC_PLACES = ("/usr/lib/python3/dist-packages/bcc", "/usr/lib/python3*/site-packages/bcc")
-
-_C_TYPES = {
-    **{f"u{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
-    **{f"s{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What a probe lets through, decided in the kernel. None: no such filter; several must all hold."""
-
-    pid: int | None = None  # this process
-    command: bool = False  # or the command that kintro itself runs
-    follow: bool = True  # and its descendants
-    uid: int | None = None  # tasks of this real user id
-    comm: bytes | None = None  # tasks of this name, as /proc/PID/comm has it (15 bytes are kept)
-    cgroup: str | None = None  # path of a cgroup v2 folder; tasks in it or below
-    pid_namespace: int | None = None  # inode number; tasks in it or below
-
-    @property
-    def whole_system(self) -> bool:
-        return not self.targets and (self.uid, self.comm, self.cgroup, self.pid_namespace) == (None,) * 4
-
-    @property
-    def targets(self) -> bool:
-        """Whether processes are picked one by one."""
-        return self.pid is not None or self.command
-
-    def defines(self) -> dict[str, int]:
-        """As the #defines of kintro.h. KintroError (66) if the cgroup does not exist."""
-        found: dict[str, int] = {}
-        if self.targets:
-            found["FILTER_TARGETS"] = 1
-            if self.follow:
-                found["FOLLOW"] = 1
-        if self.uid is not None:
-            found["FILTER_UID"] = self.uid
-        if self.comm is not None:
-            low, high = np.frombuffer(self.comm[:15].ljust(16, b"\0"), np.uint64).tolist()
-            found["FILTER_COMM_LOW"], found["FILTER_COMM_HIGH"] = low, high
-        if self.cgroup is not None:
-            found["FILTER_CGROUP"], found["FILTER_CGROUP_LEVEL"] = _cgroup_id_and_level(self.cgroup)
-        if self.pid_namespace is not None:
-            found["FILTER_PIDNS"] = self.pid_namespace
-        return found
-
-
-def _cgroup_id_and_level(path: str) -> tuple[int, int]:
-    """A v2 cgroup's id, which is its inode number, and its depth below the root of the hierarchy."""
-    folder = Path(path).resolve()
-    if not (folder / "cgroup.procs").exists() or not (folder / "cgroup.controllers").exists():
-        raise KintroError(
-            f"{path} is not a folder of the cgroup v2 hierarchy",
-            "name one as `systemd-cgls` or `cat /proc/PID/cgroup` shows it, below where cgroup2 is mounted",
-            EX_NOINPUT,
-        )
-    level = 0
-    while not os.path.ismount(folder) and (folder.parent / "cgroup.controllers").exists():
-        folder, level = folder.parent, level + 1
-    return os.stat(path).st_ino, level
-
-
-def probes_folder() -> Path:
-    """The folder of the C files: inside an installed kintro, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "_probes"
-    return installed if installed.is_dir() else package.parent / "probes"
-
-
-def probe_text(folder: Path, name: str) -> str:
-    """A probe's C text with kintro.h in the place of its include: bcc rewrites map calls in one file only."""
-    text = (folder / f"{name}.c").read_text()
-    shared = (folder / "kintro.h").read_text().replace("#pragma once\n", "\n")
-    before, _, after = text.partition('#include "kintro.h"\n')
-    line = before.count("\n") + 2
-    return f'{before}#line 1 "kintro.h"\n{shared}#line {line} "{name}.c"\n{after}'
 
 
 def load_bcc() -> ModuleType:
@@ -171,24 +96,6 @@ def _command_line() -> str:
     return " ".join([Path(sys.argv[0]).name or "kintro", *sys.argv[1:]])
 
 
-def c_struct(text: str, name: str) -> tuple[np.dtype, bool]:
-    """Layout of `struct name { … }` in a probe's text: its dtype, and whether `char data[]` ends it.
-
-    Knows u8…u64, s8…s64 and char[N], aligned as C does.
-    """
-    body = re.search(rf"^struct {name} {{(.*?)^}};", text, re.MULTILINE | re.DOTALL)
-    if body is None:
-        raise KintroError(f"the probe has no struct {name}", None, EX_SOFTWARE)
-    fields: list[tuple[str, str]] = []
-    lines = re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL)
-    for c_type, member, length in re.findall(r"^\s*(\w+) (\w+)(\[\d*\])?;", lines, re.MULTILINE):
-        if length == "[]":
-            break
-        fields.append((member, f"S{length[1:-1]}" if length else _C_TYPES[c_type]))
-    dtype = np.dtype(fields, align=True)
-    return dtype, "char data[];" in lines
-
-
 class Probe:
     """A compiled and loaded probe; a context manager. Attached by `attach`, not before.
 
@@ -200,8 +107,7 @@ class Probe:
     ) -> None:
         require_tracing()
         filters = filters or Filters()
-        folder = probes_folder()
-        text = probe_text(folder, name)
+        text = probe_text(name)
         cpus = len(_possible_cpus())
         parameters = {"CPUS": cpus, **filters.defines(), **(defines or {})}
         self._filters = filters

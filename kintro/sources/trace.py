@@ -21,8 +21,9 @@ import numpy as np
 
 from kintro.errors import EX_NOINPUT, KintroError
 from kintro.sources import host
-from kintro.sources.bpf import Filters, Probe
+from kintro.sources.bpf import Probe
 from kintro.sources.command import Command
+from kintro.sources.filters import Filters
 from kintro.sources.ring import WINDOW_NS, Batch, Reorder
 
 BACKLOG_BYTES = 1 << 30

@@ -1,0 +1,85 @@
+/* Who takes the children of a task that exits. Included at the end of lifecycle.c: programs are attached in
+ * the reverse of their order, so that whoever is seen to leave children is seen to have them taken. */
+#define CHILDREN_MAX 128 /* children walked before the next tail call; the kernel allows 33 of those */
+
+/* Walks the children of the task that exits, which still are its own at this tracepoint. */
+int tail_0(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 current = bpf_get_current_pid_tgid();
+    u32 tid = current, tgid = current >> 32;
+    struct dying *state = dying.lookup(&tid);
+    if (!state)
+        return 0;
+    struct list_head *node = state->next, *end = state->end;
+    for (int i = 0; i < CHILDREN_MAX && node && node != end; i++) {
+        struct task_struct *child = LIST_ENTRY(node, struct task_struct, sibling);
+        struct orphan_event event = {};
+        s32 exit_state = 0;
+        event.ts_ns = bpf_ktime_get_ns();
+        event.parent_pid = tgid;
+        event.parent_tid = tid;
+        event.parent_start_time_ns = state->start_time_ns;
+        READ(event.pid, child, tgid);
+        READ(event.tid, child, pid);
+        READ(event.start_time_ns, child, start_time);
+        READ(event.comm, child, comm);
+        READ(exit_state, child, exit_state);
+        event.zombie = exit_state != 0;
+#if defined(FILTER_TARGETS) && defined(FOLLOW)
+        if (!exit_state)
+            follow_fork(event.pid); /* its chain of ancestors ends here, so it is marked now */
+#endif
+        state->witness[i % WITNESSES] = child;
+        state->witness_start[i % WITNESSES] = event.start_time_ns;
+        counted(orphan_ring.ringbuf_output(&event, sizeof(event), 0), orphan_sent);
+        READ(node, node, next);
+    }
+    if (!node || node == end)
+        return 0;
+    state->next = node;
+    tails.call(ctx, 0);
+    count(orphans_lost);
+    return 0;
+}
+
+/* A dead task's last switch: exit_notify (kernel/exit.c) has handed its children on. All of them went to one
+ * and the same task, so one of them is enough to learn to whom. */
+int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct task_struct *father = (struct task_struct *)ctx->args[1];
+    struct task_struct *parent = NULL;
+    struct reaper_event event = {};
+    s32 exit_state = 0;
+
+    READ(exit_state, father, exit_state);
+    if (!exit_state)
+        return 0;
+    READ(event.parent_tid, father, pid);
+    struct dying *state = dying.lookup(&event.parent_tid);
+    if (!state)
+        return 0;
+    event.ts_ns = bpf_ktime_get_ns();
+    READ(event.parent_pid, father, tgid);
+    event.parent_start_time_ns = state->start_time_ns;
+    for (int i = 0; i < WITNESSES; i++) {
+        struct task_struct *child = state->witness[i];
+        u64 start = 0;
+        READ(parent, child, real_parent);
+        READ(start, child, start_time); /* read last: a task_struct used anew has another */
+        if (!child || start != state->witness_start[i])
+            continue;
+        if (parent == father) {
+            event.outcome = REAPER_NONE;
+            continue;
+        }
+        event.outcome = REAPER_FOUND;
+        READ(event.new_ppid, parent, tgid);
+        READ(event.new_tid, parent, pid);
+        event.new_start_time_ns = process_start(parent);
+        event.new_ns_pid = own_pid(parent, &event.new_ns_level);
+        break;
+    }
+    dying.delete(&event.parent_tid);
+    counted(reaper_ring.ringbuf_output(&event, sizeof(event), 0), reaper_sent);
+    return 0;
+}
