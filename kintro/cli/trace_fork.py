@@ -39,7 +39,9 @@ def add_views(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from kintro.observers import lifecycle
+    # What `show` needs is imported before tracing begins, not while the first events wait.
+    from kintro.observers import lifecycle, lifecycle_text  # noqa: F401
+    from kintro.renderers import jsonl, terminal  # noqa: F401
 
     def shown(
         records: Iterable[Any], counts: Callable[[], Mapping[str, Any] | None], begin_ns: int, out: Output

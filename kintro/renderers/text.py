@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from wcwidth import wcswidth, wcwidth
-
 
 def printable(name: bytes | str) -> str:
     """A name with whatever could move a cursor, hide or reorder text written as an escape.
@@ -39,20 +37,21 @@ def duration(ns: int) -> str:
 
 def cells(text: str) -> int:
     """How many terminal cells a printable text takes; wide characters take two."""
-    return wcswidth(text) if not text.isascii() else len(text)
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth  # 26 ms, only where a name asks for it
+
+    return wcswidth(text)
 
 
 def fit(text: str, width: int) -> str:
     """The text, or as much of it as fits in that many cells with an ellipsis behind it."""
     if cells(text) <= width:
         return text
-    used, kept = 0, []
-    for character in text:
-        used += max(wcwidth(character), 0)
-        if used > width - 1:
-            break
-        kept.append(character)
-    return "".join(kept) + "…" if width > 0 else ""
+    kept = text[: max(width - 1, 0)]
+    while cells(kept) > width - 1 > 0:
+        kept = kept[:-1]
+    return kept + "…" if width > 0 else ""
 
 
 def pad(text: str, width: int, right: bool = False) -> str:

@@ -142,17 +142,16 @@ class Probe:
         self.reader.__exit__()
         self._module.cleanup()
 
-    def attach(self, pid: int | None = None) -> None:
-        """Starts tracing; with a process to pick, finds the descendants that it has already."""
-        follow = self._filters.targets and self._filters.follow
+    def attach(self, pid: int | None = None, scan: bool = False) -> None:
+        """Starts tracing; with a process to pick, and with `scan` its descendants that are there already."""
         if pid is not None:
-            if follow:
-                self._scanning[0] = 1
             self.add_target(pid)
+            if scan:
+                self._scanning[0] = 1
         for program, fd in reversed(list(self._programs.items())):
             if program.startswith("tp_"):
                 self._links.append((program, self._attach(program[3:], fd)))
-        if pid is not None and follow:
+        if scan and pid is not None:
             for descendant in _descendants(pid):
                 self.add_target(descendant)
             self._scanning[0] = 0

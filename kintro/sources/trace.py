@@ -95,7 +95,10 @@ class Trace:
         """Traces; yields kind → events, each kind sorted by time, no batch older than the one before."""
         probe, whole = self._probe, self._filters.whole_system
         begin_ns = time.monotonic_ns()
-        probe.attach(self.command.pid if self.command else self._filters.pid)
+        if self.command is not None:
+            probe.attach(self.command.pid)
+        else:
+            probe.attach(self._filters.pid, scan=self._filters.pid is not None and self._filters.follow)
         self._require_target()
         offset = self._fork_offset() if whole else None
         if self.command is not None:
