@@ -15,6 +15,10 @@ from kintro.errors import EX_SOFTWARE, KintroError
 VERBS = ("trace-fork", "replay", "doctor", "completion")  # each is kintro/cli/<verb with _>.py
 
 
+def _help_format(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; each verb's module adds its own part."""
     top = argparse.ArgumentParser(
@@ -25,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "  sudo kintro trace-fork --tree -d 5  all that lived in the next five seconds, as a tree\n"
         "  kintro doctor                       what works on this machine, and what to do where not\n"
         "\n`kintro VERB --help` tells more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_help_format,
     )
     top.add_argument("--version", action="version", version=f"kintro {__version__}")
     verbs = top.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
@@ -36,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
             help=module.HELP,
             description=module.DESCRIPTION,
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_help_format,
         )
         module.prepare_parser(part)
         part.set_defaults(run=module.run)

@@ -28,12 +28,12 @@ With a command, kintro ends when it ends and leaves with its exit status (128 + 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     tracing.add_options(parser)
-    parser.add_argument("--threads", action="store_true", help="show threads too; they are always counted")
     add_views(parser)
 
 
 def add_views(parser: argparse.ArgumentParser) -> None:
     """The options that say how the events are shown, live and in a replay."""
+    parser.add_argument("--threads", action="store_true", help="show threads too; they are always counted")
     parser.add_argument("--tree", action="store_true", help="at the end, the tree of all that lived")
     parser.add_argument("-q", "--quiet", action="store_true", help="only the summary (and the tree)")
 
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
     ) -> None:
         show(args, records, counts, begin_ns, out)
 
-    options = {"threads": args.threads}
-    defines = {"THREADS": 1} if args.threads else {}
-    return tracing.run(args, lifecycle.PROBE, options, shown, lifecycle, defines)
+    # A tree counts the threads of each process, and a saved session can be shown either way.
+    wanted = args.threads or args.tree or args.save
+    return tracing.run(args, lifecycle, shown, {"THREADS": 1} if wanted else {})
 
 
 def show(
@@ -68,14 +68,16 @@ def show(
     lines = not args.quiet and (args.json or not args.tree)
     headed = False
     seen: Counter[str] = Counter()
-    kept = []
+    kept: list[Any] = []
     for event in lifecycle.Adoptions().events(iter(records)):
         seen[lifecycle.counted_as(event)] += 1
         if args.tree:
             kept.append(event)
-        if lines and args.json:
+        if not lines or (lifecycle.is_of_thread(event) and not args.threads):
+            continue
+        if args.json:
             out.line(jsonl.line(lifecycle.as_json(event)))
-        elif lines:
+        else:
             if not headed:
                 out.line(terminal.heading(text.COLUMNS, out.width, out.colour))
                 headed = True

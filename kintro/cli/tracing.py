@@ -93,13 +93,11 @@ def _uid(user: str) -> int:
 
 def run(
     args: argparse.Namespace,
-    probe: str,
-    options: Mapping[str, Any],
-    show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
     observer: Any,
+    show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
     defines: Mapping[str, int],
 ) -> int:
-    """Traces as the options say and has `show` present it; returns the exit code.
+    """Traces with an observer's probe and has `show` present it; returns the exit code.
 
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
     """
@@ -122,7 +120,7 @@ def run(
         )
         command = trace.command
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        saver = stack.enter_context(_Saver(args, options, observer, begin_ns))
+        saver = stack.enter_context(_Saver(args, defines, observer, begin_ns))
         trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))
         _say_begun(args)
 
@@ -160,7 +158,7 @@ class _Saver:
     """Writes a session, or nothing without --save. A failure is told at once and kept; tracing goes on."""
 
     def __init__(
-        self, args: argparse.Namespace, options: Mapping[str, Any], observer: Any, begin_ns: int
+        self, args: argparse.Namespace, defines: Mapping[str, int], observer: Any, begin_ns: int
     ) -> None:
         from kintro.sources.session import SessionWriter
 
@@ -169,8 +167,8 @@ class _Saver:
         if args.save is not None:
             header = {
                 "verb": args.verb,
-                "options": dict(options),
-                "command": args.command,
+                "options": _given(args),
+                "defines": dict(defines),
                 "kintro": kintro.__version__,
                 "kernel": platform.release(),
                 "machine": platform.machine(),
@@ -202,6 +200,11 @@ class _Saver:
         except KintroError as error:
             self.error = error
             print(f"kintro: {error.message}; tracing goes on, recording has ended", file=sys.stderr)
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of this command line that are not at their default."""
+    return {name: value for name, value in vars(args).items() if value and name not in ("run", "verb")}
 
 
 def _write(kind: str, events: Any, writer: Any) -> None:

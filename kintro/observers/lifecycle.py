@@ -236,6 +236,13 @@ def summary(seen: Counter[str], counted: Mapping[str, Any] | None) -> Summary:
     )
 
 
+def is_of_thread(event: Event) -> bool:
+    """Whether an event tells of a thread that is only a part of its process."""
+    return (isinstance(event, Fork) and event.kind == "thread") or (
+        isinstance(event, Exit) and not event.process
+    )
+
+
 def counted_as(event: Event) -> str:
     """The name of the Summary field that an event counts for; '' for the exit of a thread."""
     if isinstance(event, Fork):

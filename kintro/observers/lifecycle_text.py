@@ -174,7 +174,7 @@ def _label(process: Process) -> str:
     if process.threads:
         label += f" +{process.threads} thread{'' if process.threads == 1 else 's'}"
     if process.adopted_by is not None and process.adopted_by.new_ppid is not None:
-        label += f" adopted by {process.adopted_by.new_ppid}"
+        label += f" adopted by {process.adopted_by.new_ppid} ({process.adopted_by.reason})"
     return f"{label}  {process.argv}" if process.argv else label
 
 

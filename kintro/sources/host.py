@@ -5,9 +5,15 @@ Readers take a root path so that tests can lay out another machine. Unknown is N
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import gzip
 import os
 import platform
 import re
+import socket
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
@@ -17,6 +23,19 @@ CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38
 
 # Inode of the initial pid namespace, include/linux/proc_ns.h PROC_PID_INIT_INO.
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+
+_BPF_NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}  # syscall tables
+_NETLINK_CONNECTOR, _CN_IDX_PROC = 11, 1  # include/uapi/linux/netlink.h, connector.h
+_NO_LIMIT = 1 << 60  # cgroup v1 shows "no limit" as the largest multiple of a page
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of proc_pid_mounts(5)."""
+
+    point: str
+    kind: str  # file system type
+    options: tuple[str, ...]
 
 
 def read_text(path: str, root: Path = ROOT) -> str | None:
@@ -68,10 +87,10 @@ def lockdown(root: Path = ROOT) -> str | None:
     return match[1] if match else None
 
 
-def pid_namespace(pid: int | str = "self") -> int | None:
+def pid_namespace(pid: int | str = "self", root: Path = ROOT) -> int | None:
     """Inode number of a process's pid namespace, or None if it is gone or not ours to see."""
     try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+        return os.stat(root / f"proc/{pid}/ns/pid").st_ino
     except OSError:
         return None
 
@@ -108,3 +127,150 @@ def bcc_install_command(root: Path = ROOT) -> str:
     if "alpine" in family:
         return "sudo apk add py3-bcc"
     return "sudo apt-get install python3-bpfcc"
+
+
+def in_initial_user_namespace(root: Path = ROOT) -> bool | None:
+    """Whether root here is root of the machine: all ids stand for themselves (user_namespaces(7))."""
+    text = read_text("proc/self/uid_map", root)
+    return text.split() == ["0", "0", "4294967295"] if text else None
+
+
+def container(root: Path = ROOT) -> str | None:
+    """The file that tells of a container, as Docker and Podman leave one; None if there is none."""
+    return next((f"/{name}" for name in (".dockerenv", "run/.containerenv") if (root / name).exists()), None)
+
+
+def mounts(root: Path = ROOT) -> list[Mount] | None:
+    """What is mounted in this mount namespace, in the order of mounting."""
+    text = read_text("proc/self/mounts", root)
+    return parse_mounts(text) if text is not None else None
+
+
+def parse_mounts(text: str) -> list[Mount]:
+    """proc_pid_mounts(5); a space in a path is written there as \\040."""
+    found = []
+    for line in text.splitlines():
+        words = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), word) for word in line.split(" ")]
+        if len(words) >= 4:
+            found.append(Mount(words[1], words[2], tuple(words[3].split(","))))
+    return found
+
+
+def hidepid(root: Path = ROOT) -> str | None:
+    """The hidepid option of /proc, `off` if it has none (proc(5)): 1 or noaccess, 2 or invisible, …"""
+    procs = [mount for mount in mounts(root) or () if (mount.point, mount.kind) == ("/proc", "proc")]
+    if not procs:
+        return None
+    options = (option.partition("=") for option in procs[-1].options)
+    return next((value for name, _, value in options if name == "hidepid"), "off")
+
+
+def config_option(name: str, root: Path = ROOT) -> str | None:
+    """`y`, `m`, `n` or a value from the kernel's own configuration; None where it is not to be read."""
+    try:
+        text = gzip.decompress((root / "proc/config.gz").read_bytes()).decode(errors="replace")
+    except (OSError, EOFError, zlib.error):
+        text = read_text(f"boot/config-{kernel_release()}", root) or ""
+    if not text:
+        return None
+    match = re.search(rf"^CONFIG_{name}=(.*)$", text, re.MULTILINE)
+    return match[1] if match else "n"
+
+
+def lockdown_asked(root: Path = ROOT) -> tuple[str, str] | None:
+    """The lockdown that was asked for, and where. What holds is told by `lockdown` only."""
+    words = re.findall(r"\blockdown=(\w+)", read_text("proc/cmdline", root) or "")
+    if words:
+        return words[-1], "kernel command line"
+    for level in ("confidentiality", "integrity"):
+        if config_option(f"LOCK_DOWN_KERNEL_FORCE_{level.upper()}", root) == "y":
+            return level, "kernel configuration"
+    return None
+
+
+def memory_available_bytes(root: Path = ROOT) -> int | None:
+    """MemAvailable of proc_meminfo(5)."""
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", read_text("proc/meminfo", root) or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def cgroup_memory_limit_bytes(root: Path = ROOT) -> int | None:
+    """The lowest memory limit among this process's cgroup and those above it, v1 and v2; None: no limit.
+
+    In a container the paths of /proc/self/cgroup may be the host's; then the mounted folder itself counts.
+    """
+    limits = []
+    for line in (read_text("proc/self/cgroup", root) or "").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        for mount in mounts(root) or ():
+            if mount.kind == "cgroup2" and number == "0":
+                name = "memory.max"
+            elif mount.kind == "cgroup" and "memory" in mount.options and "memory" in controllers.split(","):
+                name = "memory.limit_in_bytes"
+            else:
+                continue
+            folder = Path(path.lstrip("/"))
+            for part in (folder, *folder.parents):
+                limit = read_int(f"{mount.point.lstrip('/')}/{part}/{name}", root)  # None for `max`
+                if limit is not None and limit < _NO_LIMIT:
+                    limits.append(limit)
+    return min(limits, default=None)
+
+
+def bpf_errno() -> str | None:
+    """How bpf(2) answers a command that does not exist: `EINVAL` where it works, `ENOSYS` without it.
+
+    `EPERM` where it is not for this user or a seccomp filter forbids it. None: its number is not known here.
+    """
+    number = _BPF_NR.get(platform.machine())
+    if number is None:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, 0x7FFFFFFF, None, 0) >= 0:
+        return "OK"
+    return errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno()))
+
+
+def seccomp_filtered(root: Path = ROOT) -> bool:
+    """Whether a seccomp filter watches this process's system calls (proc_pid_status(5), Seccomp: 2)."""
+    return re.search(r"^Seccomp:\s*2$", read_text("proc/self/status", root) or "", re.MULTILINE) is not None
+
+
+def has_proc_connector(root: Path = ROOT) -> bool | None:
+    """Whether the kernel tells of processes by netlink (CONFIG_PROC_EVENTS, drivers/connector/cn_proc.c).
+
+    /proc/net/connector lists who answers, in the initial network namespace only; else the configuration.
+    """
+    text = read_text("proc/net/connector", root)
+    if text is not None:
+        return "cn_proc" in text.split()
+    option = config_option("PROC_EVENTS", root)
+    return None if option is None else option == "y"
+
+
+def proc_connector_errno() -> str | None:
+    """The error of joining the process events' netlink group, which needs no reply; None if it works."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_CONNECTOR) as connector:
+            connector.bind((0, _CN_IDX_PROC))
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error))
+    return None
+
+
+def library_version(name: str, maps: str) -> str | None:
+    """Version in the file name of a loaded library, from proc_pid_maps(5): `libLLVM-14.so.1` → `14`.
+
+    None if it is not loaded as a file of its own, such as an LLVM that is linked into libbcc.
+    """
+    match = re.search(rf"/{name}(?:-([\d.]+))?\.so(?:\.([\d.]+))?", maps)
+    return (match[1] or match[2]) if match else None
+
+
+def parse_stat(text: str) -> tuple[int, str, int, int]:
+    """(pid, comm, ppid, start time in clock ticks since boot) of proc_pid_stat(5)."""
+    before, _, after = text.rpartition(")")  # the comm may hold brackets and spaces
+    pid, _, comm = before.partition(" (")
+    words = after.split()
+    return int(pid), comm, int(words[1]), int(words[19])
