@@ -116,7 +116,9 @@ def run(
         signals = stack.enter_context(Signals())
         make = (lambda: Command(args.command, args.as_root)) if args.command else None
         trace = stack.enter_context(
-            Trace(probe, filters(args), defines, observer.DECODE, observer.settled, make, args.duration)
+            Trace(
+                observer.PROBE, filters(args), defines, observer.DECODE, observer.settled, make, args.duration
+            )
         )
         command = trace.command
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
