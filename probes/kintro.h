@@ -49,6 +49,8 @@ static inline void counted(long error, u32 sent)
     count(error ? sent + 1 : sent);
 }
 
+#define PF_EXITING 0x00000004 /* include/linux/sched.h */
+
 /* ---- filters: each looks at the current task ---- */
 
 #ifdef FILTER_TARGETS
@@ -141,6 +143,19 @@ static inline void follow_fork(u32 child_tgid)
 {
 #if defined(FILTER_TARGETS) && defined(FOLLOW)
     add_target(child_tgid);
+#endif
+}
+
+/* To be called for the children of a wanted task that exits: while user space still looks for descendants,
+ * their way to the target is lost with it, so they are marked now. */
+static inline void adopt_target(struct task_struct *child, u32 child_tgid)
+{
+#if defined(FILTER_TARGETS) && defined(FOLLOW)
+    u32 zero = 0, flags = 0;
+    u64 *now = scanning.lookup(&zero);
+    READ(flags, child, flags);
+    if (now && *now && !(flags & PF_EXITING))
+        add_target(child_tgid);
 #endif
 }
 

@@ -11,10 +11,8 @@
 
 #define ARGV_MAX 32768    /* bytes of argv kept, a power of two */
 #define FILENAME_MAX 4096 /* PATH_MAX */
-#define THREADS_MAX 128   /* threads of an ending process that the kernel may not have released yet */
 
-#define CLONE_THREAD 0x00010000      /* include/uapi/linux/sched.h */
-#define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
+#define CLONE_THREAD 0x00010000 /* include/uapi/linux/sched.h */
 
 struct exec_scratch {
     struct exec_event event;
@@ -146,91 +144,22 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-/* Sums over the threads the kernel still holds; what released ones used is in signal_struct. */
-static inline void add_threads(struct exit_event *event, struct signal_struct *signal)
-{
-    struct list_head *head = &signal->thread_head, *node = NULL;
-    READ(node, signal, thread_head.next);
-    for (int i = 0; i < THREADS_MAX && node && node != head; i++) {
-        struct task_struct *task = LIST_ENTRY(node, struct task_struct, thread_node);
-        u64 utime = 0, stime = 0, runtime = 0, nvcsw = 0, nivcsw = 0, min_flt = 0, maj_flt = 0;
-        READ(utime, task, utime);
-        READ(stime, task, stime);
-        READ(runtime, task, se.sum_exec_runtime);
-        READ(nvcsw, task, nvcsw);
-        READ(nivcsw, task, nivcsw);
-        READ(min_flt, task, min_flt);
-        READ(maj_flt, task, maj_flt);
-        event->utime_ns += utime;
-        event->stime_ns += stime;
-        event->runtime_ns += runtime;
-        event->voluntary_switches += nvcsw;
-        event->involuntary_switches += nivcsw;
-        event->minor_faults += min_flt;
-        event->major_faults += maj_flt;
-        READ(node, node, next);
-    }
-}
-
-static inline void send_exit(struct task_struct *task, struct signal_struct *signal, bool process)
-{
-    struct exit_event event = {};
-
-    event.ts_ns = bpf_ktime_get_ns();
-    event.process = process;
-    READ(event.pid, task, tgid);
-    READ(event.tid, task, pid);
-    READ(event.comm, task, comm);
-    event.ppid = parent_tgid(task);
-    if (process) {
-        u32 flags = 0;
-        event.start_time_ns = process_start(task);
-        /* The status that wait_task_zombie (kernel/exit.c) hands to the parent. */
-        READ(flags, signal, flags);
-        if (flags & SIGNAL_GROUP_EXIT) {
-            READ(event.wait_status, signal, group_exit_code);
-        } else {
-            struct task_struct *leader = NULL;
-            READ(leader, task, group_leader);
-            READ(event.wait_status, leader, exit_code);
-        }
-        READ(event.utime_ns, signal, utime);
-        READ(event.stime_ns, signal, stime);
-        READ(event.runtime_ns, signal, sum_sched_runtime);
-        READ(event.voluntary_switches, signal, nvcsw);
-        READ(event.involuntary_switches, signal, nivcsw);
-        READ(event.minor_faults, signal, min_flt);
-        READ(event.major_faults, signal, maj_flt);
-        add_threads(&event, signal);
-    } else {
-        READ(event.start_time_ns, task, start_time);
-        READ(event.wait_status, task, exit_code);
-        READ(event.utime_ns, task, utime);
-        READ(event.stime_ns, task, stime);
-        READ(event.runtime_ns, task, se.sum_exec_runtime);
-        READ(event.voluntary_switches, task, nvcsw);
-        READ(event.involuntary_switches, task, nivcsw);
-        READ(event.minor_faults, task, min_flt);
-        READ(event.major_faults, task, maj_flt);
-    }
-    counted(exit_ring.ringbuf_output(&event, sizeof(event), 0), exit_sent);
-}
-
 #if SCHED_PROCESS_EXIT_ARGS < 2
 BPF_TABLE("lru_hash", u64, u8, ended, 65536); /* processes that ended, by start time and pid */
 #endif
 
 /* Whether the last thread leaves. Kernels before 6.16 do not say: there the count of live threads is 0 for
  * two threads that leave at the same moment, and the first to come here is taken. */
-static inline bool last_thread(struct bpf_raw_tracepoint_args *ctx, struct task_struct *task,
-                               struct signal_struct *signal)
+static inline bool last_thread(struct bpf_raw_tracepoint_args *ctx, struct task_struct *task)
 {
 #if SCHED_PROCESS_EXIT_ARGS >= 2
     return (u8)ctx->args[1];
 #else
+    struct signal_struct *signal = NULL;
     s32 live = 0;
     u32 tgid = 0;
     u8 one = 1;
+    READ(signal, task, signal);
     bpf_probe_read_kernel(&live, sizeof(live), &signal->live);
     if (live)
         return false;
@@ -240,42 +169,40 @@ static inline bool last_thread(struct bpf_raw_tracepoint_args *ctx, struct task_
 #endif
 }
 
+/* A task begins to exit. It is reported when it has left its CPU for the last time: then its figures are
+ * final, and its children have been handed on. */
 int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[0];
-    struct signal_struct *signal = NULL;
     struct dying state = {};
     u32 tgid = bpf_get_current_pid_tgid() >> 32, tid = bpf_get_current_pid_tgid(), level = 0;
+    bool pass = wanted();
 
-    READ(signal, task, signal);
-    bool process = last_thread(ctx, task, signal), pass = wanted();
-    if (process)
+    state.process = last_thread(ctx, task);
+    if (state.process)
         forget_process(tgid);
     if (!pass)
         return 0;
-    if (process)
-        count(exits);
-#ifndef THREADS
-    if (process)
-#endif
-        send_exit(task, signal, process);
-
     state.end = &task->children;
     READ(state.next, task, children.next);
-    if (state.next == state.end)
-        return 0;
     /* A pid namespace ends with its init: children are killed, not handed on. */
-    if (process && own_pid(task, &level) == 1)
+    state.parent = state.next != state.end && !(state.process && own_pid(task, &level) == 1);
+#ifndef THREADS
+    if (!state.process && !state.parent)
         return 0;
+#endif
     state.start_time_ns = process_start(task);
     if (dying.update(&tid, &state)) {
-        count(orphans_lost);
+        count(exits_lost);
         return 0;
     }
-    count(parents_leaving);
-    tails.call(ctx, 0);
-    count(orphans_lost);
+    count(leaving);
+    if (state.parent) {
+        tails.call(ctx, 0);
+        count(orphans_lost);
+    }
     return 0;
 }
 
 #include "orphans.h"
+#include "exit.h"

@@ -84,18 +84,22 @@ RING(exec, 1, 8);
 RING(exit, 2, 4);
 RING(orphan, 3, 2);
 RING(reaper, 4, 1);
-COUNTER(tasks_created, 16);   /* all of the system, before any filter */
-COUNTER(forks, 17);           /* wanted ones: processes, */
-COUNTER(threads, 18);         /* threads, */
-COUNTER(exits, 19);           /* and processes that ended */
-COUNTER(parents_leaving, 20); /* tasks that ended with children, each to be followed by a reaper event */
-COUNTER(orphans_lost, 21);
+COUNTER(tasks_created, 16); /* all of the system, before any filter */
+COUNTER(forks, 17);         /* wanted ones: processes, */
+COUNTER(threads, 18);       /* threads, */
+COUNTER(exits, 19);         /* and processes that ended */
+COUNTER(leaving, 20);       /* wanted tasks that began to exit, */
+COUNTER(left, 21);          /* and those of them that have left */
+COUNTER(exits_lost, 22);
+COUNTER(orphans_lost, 23);
 
-/* A task on its way out that has children. */
+/* A task on its way out. */
 struct dying {
+    u32 process; /* it was the last thread */
+    u32 parent;  /* it leaves children */
+    u64 start_time_ns;
     struct list_head *next; /* where the walk over its children goes on */
     struct list_head *end;
-    u64 start_time_ns;
     struct task_struct *witness[WITNESSES];
     u64 witness_start[WITNESSES];
 };

@@ -1,5 +1,4 @@
-/* Who takes the children of a task that exits. Included at the end of lifecycle.c: programs are attached in
- * the reverse of their order, so that whoever is seen to leave children is seen to have them taken. */
+/* Who takes the children of a task that exits. */
 #define CHILDREN_MAX 128 /* children walked before the next tail call; the kernel allows 33 of those */
 
 /* Walks the children of the task that exits, which still are its own at this tracepoint. */
@@ -25,10 +24,7 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
         READ(event.comm, child, comm);
         READ(exit_state, child, exit_state);
         event.zombie = exit_state != 0;
-#if defined(FILTER_TARGETS) && defined(FOLLOW)
-        if (!exit_state)
-            follow_fork(event.pid); /* its chain of ancestors ends here, so it is marked now */
-#endif
+        adopt_target(child, event.pid);
         state->witness[i % WITNESSES] = child;
         state->witness_start[i % WITNESSES] = event.start_time_ns;
         counted(orphan_ring.ringbuf_output(&event, sizeof(event), 0), orphan_sent);
@@ -42,24 +38,16 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-/* A dead task's last switch: exit_notify (kernel/exit.c) has handed its children on. All of them went to one
- * and the same task, so one of them is enough to learn to whom. */
-int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
+/* exit_notify (kernel/exit.c) has handed the children on. All of them went to one and the same task, so one
+ * of them is enough to learn to whom. */
+static inline void send_reaper(struct task_struct *father, struct dying *state)
 {
-    struct task_struct *father = (struct task_struct *)ctx->args[1];
     struct task_struct *parent = NULL;
     struct reaper_event event = {};
-    s32 exit_state = 0;
 
-    READ(exit_state, father, exit_state);
-    if (!exit_state)
-        return 0;
-    READ(event.parent_tid, father, pid);
-    struct dying *state = dying.lookup(&event.parent_tid);
-    if (!state)
-        return 0;
     event.ts_ns = bpf_ktime_get_ns();
     READ(event.parent_pid, father, tgid);
+    READ(event.parent_tid, father, pid);
     event.parent_start_time_ns = state->start_time_ns;
     for (int i = 0; i < WITNESSES; i++) {
         struct task_struct *child = state->witness[i];
@@ -79,7 +67,5 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
         event.new_ns_pid = own_pid(parent, &event.new_ns_level);
         break;
     }
-    dying.delete(&event.parent_tid);
     counted(reaper_ring.ringbuf_output(&event, sizeof(event), 0), reaper_sent);
-    return 0;
 }

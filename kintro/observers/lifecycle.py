@@ -73,9 +73,9 @@ def dtypes() -> dict[str, np.dtype]:
     return {kind: EXEC_DTYPE if kind == "exec" else c_struct(text, f"{kind}_event")[0] for kind in RECORDS}
 
 
-def settled(then: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    """Whether every parent that was leaving its children at `then` has had them taken by `now`."""
-    return now["reaper_sent"] + now["reaper_lost"] >= then["parents_leaving"]
+def settled(counters: Mapping[str, int]) -> bool:
+    """Whether no task that began to exit is still on its way."""
+    return counters["left"] >= counters["leaving"]
 
 
 def records(batches: Iterable[Batch]) -> Iterator[Any]:

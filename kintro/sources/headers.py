@@ -39,7 +39,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
     "signal_struct": (
-        "live", "thread_head", "group_exit_code", "flags", "utime", "stime", "sum_sched_runtime",
+        "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime", "sum_sched_runtime",
         "nvcsw", "nivcsw", "min_flt", "maj_flt",
     ),
     "task_struct": (

@@ -27,7 +27,7 @@ from kintro.sources.filters import Filters
 from kintro.sources.ring import WINDOW_NS, Batch, Reorder
 
 BACKLOG_BYTES = 1 << 30
-SETTLE_S = 1.0  # at most: for the last events under way after the end
+SETTLE_S = 0.5  # at most: for the last events under way after the end
 Decode = Callable[[np.ndarray], np.ndarray]  # what a ring holds → what is recorded
 
 
@@ -51,13 +51,13 @@ class Trace:
         filters: Filters,
         defines: Mapping[str, int] | None = None,
         decode: Mapping[str, Decode] | None = None,
-        settled: Callable[[Mapping[str, int], Mapping[str, int]], bool] | None = None,
+        settled: Callable[[Mapping[str, int]], bool] | None = None,
         command: Callable[[], Command] | None = None,
         duration_s: float | None = None,
     ) -> None:
         """`command` makes the command to run, with filters.command; it is called when the probe is loaded.
 
-        `settled(then, now)`: whether all that was under way at the counters `then` has arrived by `now`.
+        `settled(counters)`: whether nothing is under way in the kernel that belongs to what was seen.
         """
         self._filters = filters
         self._decode = decode or {}
@@ -166,8 +166,8 @@ class Trace:
         """Waits for what is under way in the kernel, such as a dead parent's children being handed on."""
         if self._settled is None:
             return
-        then, deadline = self._probe.counters(), time.monotonic() + SETTLE_S
-        while not self._settled(then, self._probe.counters()) and time.monotonic() < deadline:
+        deadline = time.monotonic() + SETTLE_S
+        while not self._settled(self._probe.counters()) and time.monotonic() < deadline:
             self._probe.reader.wait(0.01)
             self.drain()
             yield from self._take()
