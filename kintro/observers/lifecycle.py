@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,12 @@ from kintro.observers.lifecycle_records import (
     Reparent,
     clone_flag_names,
 )
+from kintro.sources.command import Command
+from kintro.sources.filters import Filters
 from kintro.sources.probes import c_struct, probe_text
 from kintro.sources.ring import Batch, in_time_order
 from kintro.sources.session import BINARY, LIST, Session, read_batches
-from kintro.sources.trace import Account
+from kintro.sources.trace import Account, Trace
 
 PROBE = "lifecycle"
 _REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.h
@@ -83,6 +86,54 @@ def records(batches: Iterable[Batch]) -> Iterator[Any]:
     for batch in batches:
         for kind, row in in_time_order(batch, RANKS):
             yield RECORDS[kind](*row)
+
+
+class Run:
+    """A trace to iterate over: gives events until it ends; then `summary` has the counts."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._seen: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in Adoptions().events(records(self._trace.batches())):
+            self._seen[counted_as(event)] += 1
+            yield event
+
+    def stop(self) -> None:
+        """Makes the iteration come to its end."""
+        self._trace.stop()
+
+    @property
+    def summary(self) -> Summary:
+        """What was counted. Of use when the iteration is over."""
+        account = self._trace.account
+        return summary(self._seen, tally(account) if account else None)
+
+
+@contextmanager
+def trace(
+    command: Sequence[str] | None = None,
+    filters: Filters | None = None,
+    duration_s: float | None = None,
+    threads: bool = False,
+) -> Iterator[Run]:
+    """Traces process life, of a command and its descendants if one is given; `with trace(...) as run`.
+
+    Raises KintroError for whatever stands against it, as the command line tells it.
+    """
+    if command is not None:
+        filters = replace(filters or Filters(), command=True)
+    with Trace(
+        PROBE,
+        filters or Filters(),
+        {"THREADS": 1} if threads else {},
+        DECODE,
+        settled,
+        (lambda: Command(command)) if command is not None else None,
+        duration_s,
+    ) as running:
+        yield Run(running)
 
 
 def saved_records(session: Session) -> Iterator[Any]:

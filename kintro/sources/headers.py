@@ -39,8 +39,8 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
     "signal_struct": (
-        "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime", "sum_sched_runtime",
-        "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime",
+        "sum_sched_runtime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
     ),
     "task_struct": (
         "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent", "group_leader", "children",

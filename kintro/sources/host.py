@@ -99,6 +99,15 @@ def in_initial_pid_namespace() -> bool:
     return pid_namespace() == INITIAL_PID_NAMESPACE
 
 
+def btf_bytes(root: Path = ROOT) -> int | None:
+    """Size of the kernel's type information (BTF), None if there is none to read."""
+    try:
+        with open(root / "sys/kernel/btf/vmlinux", "rb") as file:
+            return os.fstat(file.fileno()).st_size if file.read(1) else None
+    except OSError:
+        return None
+
+
 def forks_since_boot(root: Path = ROOT) -> int:
     """The kernel's count of tasks created, threads and its own among them (proc_stat(5), processes)."""
     match = re.search(rb"^processes (\d+)", (root / "proc/stat").read_bytes(), re.MULTILINE)

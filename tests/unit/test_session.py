@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kintro.errors import EX_IOERR, EX_NOINPUT, EX_SOFTWARE, KintroError
-from kintro.sources.session import BINARY, LIST, SessionWriter, _offsets, read_batches, read_session
+from kintro.sources.arrow import _offsets
+from kintro.sources.session import BINARY, LIST, SessionWriter, read_batches, read_session
 
 FORK = np.dtype([("ts_ns", "u8"), ("pid", "u4"), ("comm", "S16")])
 EXEC = np.dtype([("pid", "u4"), ("args", LIST), ("file", BINARY)])
