@@ -18,6 +18,10 @@ from typing import Any
 import numpy as np
 
 from kintro.observers.lifecycle_records import (
+    DECODE,
+    PROBE,
+    RANKS,
+    RECORDS,
     Event,
     Exec,
     Exit,
@@ -26,54 +30,15 @@ from kintro.observers.lifecycle_records import (
     Reaper,
     Reparent,
     clone_flag_names,
+    dtypes,
 )
 from kintro.sources.command import Command
 from kintro.sources.filters import Filters
-from kintro.sources.probes import c_struct, probe_text
 from kintro.sources.ring import Batch, in_time_order
-from kintro.sources.session import BINARY, LIST, Session, read_batches
+from kintro.sources.session import Session, read_batches
 from kintro.sources.trace import Account, Trace
 
-PROBE = "lifecycle"
 _REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.h
-
-RECORDS = {"fork": Fork, "exec": Exec, "exit": Exit, "orphan": Orphan, "reaper": Reaper}
-RANKS = {kind: rank for rank, kind in enumerate(RECORDS)}  # of events with the same time
-
-EXEC_DTYPE = np.dtype(
-    [
-        *((name, "<u8") for name in ("ts_ns", "start_time_ns")),
-        *((name, "<u4") for name in ("pid", "tid", "ppid", "uid")),
-        ("comm", "S16"),
-        ("filename", BINARY),
-        ("argv", LIST),
-        ("argv_truncated", "?"),
-    ]
-)
-
-
-def decode_exec(raw: np.ndarray) -> np.ndarray:
-    """What the ring holds of an exec, as rows of EXEC_DTYPE."""
-    rows = np.empty(len(raw), EXEC_DTYPE)
-    for name in ("ts_ns", "start_time_ns", "pid", "tid", "ppid", "uid", "comm"):
-        rows[name] = raw[name]
-    rows["argv_truncated"] = raw["argv_whole_bytes"] > raw["argv_bytes"]
-    lengths = zip(raw["filename_bytes"].tolist(), raw["argv_bytes"].tolist(), strict=True)
-    for i, (data, (name_bytes, argv_bytes)) in enumerate(zip(raw["data"], lengths, strict=True)):
-        rows["filename"][i] = data[:name_bytes].rstrip(b"\0")
-        arguments = data[name_bytes : name_bytes + argv_bytes].removesuffix(b"\0")
-        read = raw["argv_read"][i]
-        rows["argv"][i] = (arguments.split(b"\0") if argv_bytes else []) if read else None
-    return rows
-
-
-DECODE = {"exec": decode_exec}
-
-
-def dtypes() -> dict[str, np.dtype]:
-    """Kind → dtype of what is recorded: the probe's structs, and EXEC_DTYPE."""
-    text = probe_text(PROBE)
-    return {kind: EXEC_DTYPE if kind == "exec" else c_struct(text, f"{kind}_event")[0] for kind in RECORDS}
 
 
 def settled(counters: Mapping[str, int]) -> bool:

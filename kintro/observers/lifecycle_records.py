@@ -8,6 +8,13 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+import numpy as np
+
+from kintro.sources.probes import c_struct, probe_text
+from kintro.sources.session import BINARY, LIST
+
+PROBE = "lifecycle"
+
 # include/uapi/linux/sched.h; the low byte (CSIGNAL) is the signal sent to the parent at the end.
 CLONE_FLAGS = {
     0x00000100: "CLONE_VM", 0x00000200: "CLONE_FS", 0x00000400: "CLONE_FILES", 0x00000800: "CLONE_SIGHAND",
@@ -166,6 +173,45 @@ class Reparent:
 
 
 Event = Fork | Exec | Exit | Reparent
+
+
+RECORDS = {"fork": Fork, "exec": Exec, "exit": Exit, "orphan": Orphan, "reaper": Reaper}
+RANKS = {kind: rank for rank, kind in enumerate(RECORDS)}  # of events with the same time
+
+EXEC_DTYPE = np.dtype(
+    [
+        *((name, "<u8") for name in ("ts_ns", "start_time_ns")),
+        *((name, "<u4") for name in ("pid", "tid", "ppid", "uid")),
+        ("comm", "S16"),
+        ("filename", BINARY),
+        ("argv", LIST),
+        ("argv_truncated", "?"),
+    ]
+)
+
+
+def decode_exec(raw: np.ndarray) -> np.ndarray:
+    """What the ring holds of an exec, as rows of EXEC_DTYPE."""
+    rows = np.empty(len(raw), EXEC_DTYPE)
+    for name in ("ts_ns", "start_time_ns", "pid", "tid", "ppid", "uid", "comm"):
+        rows[name] = raw[name]
+    rows["argv_truncated"] = raw["argv_whole_bytes"] > raw["argv_bytes"]
+    lengths = zip(raw["filename_bytes"].tolist(), raw["argv_bytes"].tolist(), strict=True)
+    for i, (data, (name_bytes, argv_bytes)) in enumerate(zip(raw["data"], lengths, strict=True)):
+        rows["filename"][i] = data[:name_bytes].rstrip(b"\0")
+        arguments = data[name_bytes : name_bytes + argv_bytes].removesuffix(b"\0")
+        read = raw["argv_read"][i]
+        rows["argv"][i] = (arguments.split(b"\0") if argv_bytes else []) if read else None
+    return rows
+
+
+DECODE = {"exec": decode_exec}
+
+
+def dtypes() -> dict[str, np.dtype]:
+    """Kind → dtype of what is recorded: the probe's structs, and EXEC_DTYPE."""
+    text = probe_text(PROBE)
+    return {kind: EXEC_DTYPE if kind == "exec" else c_struct(text, f"{kind}_event")[0] for kind in RECORDS}
 
 
 def signal_name(number: int) -> str:

@@ -132,6 +132,7 @@ class Reader:
         self._epoll = select.epoll()
         for fd, _ in rings.values():
             self._epoll.register(fd, select.EPOLLIN)
+        self._watched: set[int] = set()
         self._last_read = 0.0
 
     def __enter__(self) -> Reader:
@@ -141,7 +142,8 @@ class Reader:
         self._epoll.close()
 
     def wake_on(self, fd: int) -> None:
-        """Also end a wait when this descriptor becomes readable."""
+        """Also end a wait, and at once, when this descriptor becomes readable."""
+        self._watched.add(fd)
         self._epoll.register(fd, select.EPOLLIN)
 
     def stop_waking_on(self, fd: int) -> None:
@@ -158,7 +160,7 @@ class Reader:
         """
         ready = {fd for fd, _ in self._epoll.poll(timeout_s)}
         early = self._last_read + LINGER_S - time.monotonic()
-        if ready and early > 0:
+        if ready and early > 0 and not ready & self._watched:
             time.sleep(early)
         return ready
 
