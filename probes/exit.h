@@ -58,7 +58,7 @@ static inline void send_exit(struct task_struct *task, bool process)
     event.process = process;
     READ(event.pid, task, tgid);
     READ(event.tid, task, pid);
-    READ(event.comm, task, comm);
+    bpf_probe_read_kernel_str(event.comm, sizeof(event.comm), task->comm);
     event.ppid = parent_tgid(task);
     if (process) {
         u32 flags = 0;

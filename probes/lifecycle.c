@@ -82,7 +82,7 @@ int tp_task_newtask(struct bpf_raw_tracepoint_args *ctx)
     READ(event.tid, child, pid);
     READ(event.start_time_ns, child, start_time);
     READ(event.task_flags, child, flags);
-    READ(event.comm, child, comm);
+    bpf_probe_read_kernel_str(event.comm, sizeof(event.comm), child->comm);
     READ(parent, child, real_parent);
     READ(event.ppid, parent, tgid);
     event.process_start_time_ns = process_start(child);

@@ -21,7 +21,7 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
         READ(event.pid, child, tgid);
         READ(event.tid, child, pid);
         READ(event.start_time_ns, child, start_time);
-        READ(event.comm, child, comm);
+        bpf_probe_read_kernel_str(event.comm, sizeof(event.comm), child->comm);
         READ(exit_state, child, exit_state);
         event.zombie = exit_state != 0;
         adopt_target(child, event.pid);

@@ -15,8 +15,9 @@ from kintro.sources.session import BINARY, LIST
 
 PROBE = "lifecycle"
 
-# include/uapi/linux/sched.h; the low byte (CSIGNAL) is the signal sent to the parent at the end.
+# include/uapi/linux/sched.h. The kernel keeps the exit signal, the low byte of clone(2), apart.
 CLONE_FLAGS = {
+    0x00000080: "CLONE_NEWTIME",
     0x00000100: "CLONE_VM", 0x00000200: "CLONE_FS", 0x00000400: "CLONE_FILES", 0x00000800: "CLONE_SIGHAND",
     0x00001000: "CLONE_PIDFD", 0x00002000: "CLONE_PTRACE", 0x00004000: "CLONE_VFORK",
     0x00008000: "CLONE_PARENT", 0x00010000: "CLONE_THREAD", 0x00020000: "CLONE_NEWNS",
@@ -39,7 +40,7 @@ class Fork:
     start_time_ns: int
     process_start_time_ns: int  # the same, unless it is a thread
     parent_start_time_ns: int  # of the process ppid
-    clone_flags: int  # as in clone3(2), with the exit signal in the low byte
+    clone_flags: int  # as in clone3(2)
     pid: int
     tid: int
     ppid: int  # the creator's pid, unless with CLONE_PARENT or for a thread
@@ -224,7 +225,6 @@ def signal_name(number: int) -> str:
 
 def clone_flag_names(flags: int) -> list[str]:
     """CLONE_ names of the set bits; bits without a name as one hexadecimal number."""
-    rest = flags & ~0xFF
-    names = [name for bit, name in CLONE_FLAGS.items() if rest & bit]
-    unknown = rest & ~sum(CLONE_FLAGS)
+    names = [name for bit, name in CLONE_FLAGS.items() if flags & bit]
+    unknown = flags & ~sum(CLONE_FLAGS)
     return names + ([hex(unknown)] if unknown else [])

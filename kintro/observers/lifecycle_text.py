@@ -154,7 +154,7 @@ def _depth_first(found: dict[Key, Process]) -> Iterator[tuple[int, bool, Process
 
 def tree(found: dict[Key, Process]) -> Tree:
     """The tree of all that lived: lifetime and end of each, the programs it ran, who adopted it."""
-    columns = (Column("LIFETIME", 9, right=True), Column("END", 9))
+    columns = (Column("LIFETIME", 9, right=True), Column("END", 11))
     rows = []
     for depth, last, process in _depth_first(found):
         end = process.end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kintro.renderers.text import fit, pad
+from kintro.renderers.text import cells, fit, pad
 from kintro.shapes import Cell, Column, Table, Tree, TreeRow
 
 # ANSI SGR codes that are readable on dark and on light backgrounds.
@@ -19,12 +19,10 @@ def line(columns: Sequence[Column], row: Sequence[Cell], width: int | None, colo
     """One row of a table with fixed columns, cut to `width` cells if there is one."""
     parts, used = [], 0
     for column, cell in zip(columns, row, strict=True):
-        text = cell.text
-        if column.width is None:
-            text = text if width is None else fit(text, max(0, width - used))
-        else:
-            text = pad(text, column.width, column.right)
-        used += (column.width or 0) + 1
+        text = cell.text if column.width is None else pad(cell.text, column.width, column.right)
+        if width is not None:
+            text = fit(text, max(0, width - used))
+        used += cells(text) + 1
         parts.append(styled(text, cell.meaning, colour))
     return " ".join(parts).rstrip()
 

@@ -23,7 +23,7 @@ def command_line(argv: Sequence[bytes]) -> str:
 
 
 def duration(ns: int) -> str:
-    """A time span in three digits and the unit that suits it: `412 ns`, `1.25 ms`, `3.40 s`, `2 h 05 min`."""
+    """A time span in three digits and the unit that suits it: `412 ns`, `1.25 ms`, `3.40 s`, `2h05m`."""
     if ns < 1000:
         return f"{ns} ns"
     for unit, unit_ns in (("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)):
@@ -32,7 +32,10 @@ def duration(ns: int) -> str:
             return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
     minutes, seconds = divmod(ns // 1_000_000_000, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02}h"
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
 
 
 def cells(text: str) -> int:

@@ -41,13 +41,15 @@ class Btf:
             magic, _, _, header, types, types_size, strings, strings_size = struct.unpack_from(
                 "=HBBIIIII", data
             )
-        except struct.error:
-            magic = 0
-        if magic != 0xEB9F:
-            raise KintroError("the kernel's BTF type information is damaged", None, EX_UNAVAILABLE)
-        self._words = np.frombuffer(data, np.uint32, types_size // 4, header + types)
-        self._strings = data[header + strings : header + strings + strings_size]
-        self._starts = np.array(_record_starts(self._words.tolist()))
+            if magic != 0xEB9F or len(data) < header + max(types + types_size, strings + strings_size):
+                raise ValueError("not BTF, or cut short")
+            self._words = np.frombuffer(data, np.uint32, types_size // 4, header + types)
+            self._strings = data[header + strings : header + strings + strings_size]
+            self._starts = np.array(_record_starts(self._words.tolist()), np.int64)
+        except (struct.error, ValueError, IndexError) as error:
+            raise KintroError(
+                f"the kernel's BTF type information is damaged: {error}", None, EX_UNAVAILABLE
+            ) from error
         self._names = self._words[self._starts]
         self._kinds = self._words[self._starts + 1] >> 24 & 0x1F
 
@@ -138,6 +140,8 @@ def _record_starts(words: list[int]) -> list[int]:
         info = words[at + 1]
         kind = info >> 24 & 0x1F
         at += once[kind] + each[kind] * (info & 0xFFFF)
+    if at != end:
+        raise ValueError("a type reaches beyond the end")
     return starts
 
 

@@ -68,8 +68,8 @@ def declare(btf: Btf, type_id: int, name: str) -> tuple[str, int]:
         return f"void *{name}", pointer_bytes
     if kind == ARRAY:
         element, count = btf.array(type_id)
-        inner, size = declare(btf, element, "")
-        return f"{inner.strip()} {name}[{count}]", size * count
+        declaration, size = declare(btf, element, f"{name}[{count}]")
+        return declaration, size * count
     size = btf.size(type_id)
     if kind == INT and btf.name(type_id) == "char":
         return f"char {name}", size
@@ -81,7 +81,9 @@ def declare(btf: Btf, type_id: int, name: str) -> tuple[str, int]:
 
 
 def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -> str:
-    """C text: the structs of `members`, packed, each member at BTF's offset, and the HAVE_… defines.
+    """C text: the structs of `members` with BTF's sizes and offsets, and the HAVE_… defines.
+
+    Each member has its padding to itself, in a union with the others: some share an address.
 
     Raises KintroError (69) that names a member the kernel does not have.
     """
@@ -89,18 +91,6 @@ def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -
     for name, wanted in members.items():
         type_id = btf.struct_id(name)
         known = {member: (offset, its_type) for member, offset, its_type in btf.members(type_id)}
-        lines, end = [], 0
-        for member in sorted(
-            (m.rstrip("?") for m in wanted if m.rstrip("?") in known), key=known.__getitem__
-        ):
-            offset, member_type = known[member]
-            declaration, width = declare(btf, member_type, member)
-            if offset > end:
-                lines.append(f"    char _{end}[{offset - end}];")
-            lines.append(f"    {declaration};")
-            end = offset + width
-            if f"{member}?" in wanted:
-                parts.append(f"#define HAVE_{name.upper()}_{member.upper()} 1")
         missing = [m for m in wanted if not m.endswith("?") and m not in known]
         if missing:
             raise KintroError(
@@ -108,10 +98,15 @@ def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -
                 "kintro does not know this kernel yet: please report it with the output of `kintro doctor`",
                 EX_UNAVAILABLE,
             )
-        if btf.size(type_id) > end:
-            lines.append(f"    char _{end}[{btf.size(type_id) - end}];")
-        body = "\n".join(lines)
-        parts.append(f"struct {name} {{\n{body}\n}} __attribute__((packed));")
+        lines = [f"char _[{btf.size(type_id)}];"]
+        for member in (m.rstrip("?") for m in wanted if m.rstrip("?") in known):
+            offset, member_type = known[member]
+            declaration = declare(btf, member_type, member)[0]
+            lines.append(f"struct {{ char _{member}[{offset}]; {declaration}; }} __attribute__((packed));")
+            if f"{member}?" in wanted:
+                parts.append(f"#define HAVE_{name.upper()}_{member.upper()} 1")
+        body = "\n".join(f"        {line}" for line in lines)
+        parts.append(f"struct {name} {{\n    union {{\n{body}\n    }};\n}} __attribute__((packed));")
     for name in TRACEPOINTS:
         parts.append(f"#define {name.upper()}_ARGS {btf.tracepoint_args(name) or 0}")
     return "\n".join(parts) + "\n"

@@ -12,11 +12,11 @@ again at once, so that a storm of events is read about a hundred times a second.
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import platform
 import select
 import struct
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,16 +31,19 @@ LINGER_S = 0.01  # the least time between two reads
 WINDOW_NS = 10_000_000  # how long an event may take from reading the clock to being readable in the ring
 
 _STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686", "s390x")
-_MEMBARRIER_NR = {"aarch64": 283, "riscv64": 283, "ppc64le": 365}.get(platform.machine())
+_lock = threading.Lock()
 
 
 def _barrier() -> None:
-    """Orders our reads before our write of the position, and the producer's writes before our reads.
+    """Orders our reads and writes before this point against those behind it.
 
-    x86 orders both by itself; elsewhere membarrier(2) with MEMBARRIER_CMD_GLOBAL does it.
+    x86 needs none: it reorders neither reads nor writes among themselves. Elsewhere a lock does it: to release
+    it waits for all before, to take it again holds back all behind. (membarrier(2) would take milliseconds.)
     """
-    if not _STRONGLY_ORDERED and _MEMBARRIER_NR is not None:
-        ctypes.CDLL(None).syscall(_MEMBARRIER_NR, 1, 0)
+    if not _STRONGLY_ORDERED:
+        for _ in range(2):
+            _lock.acquire()
+            _lock.release()
 
 
 class Ring:
