@@ -3,6 +3,10 @@
 
 printf '%s\n' pear apple fig | sort | head -n 1 >/dev/null
 
+# The subshell of $( ) ends at once, so the sleeper gets a new parent. $( ) itself reads until the
+# sleeper, which holds the pipe's other end, is gone.
+: "$(sleep 0.3 &)"
+
 /usr/bin/python3 -c '
 from threading import Barrier, Thread
 
@@ -13,9 +17,5 @@ for thread in threads:
 for thread in threads:
     thread.join()
 '
-
-# The subshell of $( ) ends at once, so the sleeper gets a new parent. $( ) itself reads until the
-# sleeper, which holds the pipe's other end, is gone.
-: "$(sleep 0.3 &)"
 
 sh -c 'exit 3' || true

@@ -20,7 +20,8 @@ _INFO_BYTES = 128
 class Signals:
     """Holds signals back and offers them on a descriptor (signalfd(2)). A context manager.
 
-    Made before a command is forked, so that none is lost in between.
+    Made before anything starts threads (numpy does when imported): one that does not hold signals back
+    would take them away. And before a command is forked, so that none is lost in between.
     """
 
     def __init__(self) -> None:

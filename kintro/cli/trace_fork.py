@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
+from kintro.cli.signals import Signals
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -39,6 +40,11 @@ def add_views(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with Signals() as signals:
+        return _run(args, signals)
+
+
+def _run(args: argparse.Namespace, signals: Signals) -> int:
     # What `show` needs is imported before tracing begins, not while the first events wait.
     from kintro.observers import lifecycle, lifecycle_text  # noqa: F401
     from kintro.renderers import jsonl, terminal  # noqa: F401
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     # A tree counts the threads of each process, and a saved session can be shown either way.
     wanted = args.threads or args.tree or args.save
-    return tracing.run(args, lifecycle, shown, {"THREADS": 1} if wanted else {})
+    return tracing.run(args, signals, lifecycle, shown, {"THREADS": 1} if wanted else {})
 
 
 def show(

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import kintro
+from kintro.cli.signals import Signals
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 
 PUMP_EVERY = 1000  # events handled between two looks at the rings
@@ -93,6 +94,7 @@ def _uid(user: str) -> int:
 
 def run(
     args: argparse.Namespace,
+    signals: Signals,
     observer: Any,
     show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
     defines: Mapping[str, int],
@@ -102,7 +104,6 @@ def run(
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
     """
     from kintro.cli.output import Output
-    from kintro.cli.signals import Signals
     from kintro.sources.bpf import require_tracing
     from kintro.sources.command import Command
     from kintro.sources.trace import Trace
@@ -113,7 +114,6 @@ def run(
     _require_initial_namespace(args)
     with ExitStack() as stack:
         output = Output(args.output)
-        signals = stack.enter_context(Signals())
         make = (lambda: Command(args.command, args.as_root)) if args.command else None
         trace = stack.enter_context(
             Trace(

@@ -37,8 +37,9 @@ _lock = threading.Lock()
 def _barrier() -> None:
     """Orders our reads and writes before this point against those behind it.
 
-    x86 needs none: it reorders neither reads nor writes among themselves. Elsewhere a lock does it: to release
-    it waits for all before, to take it again holds back all behind. (membarrier(2) would take milliseconds.)
+    x86 needs none: it reorders neither reads nor writes among themselves. Elsewhere a lock does it: to
+    release it waits for all before, to take it again holds back all behind. (membarrier(2) would take
+    milliseconds.)
     """
     if not _STRONGLY_ORDERED:
         for _ in range(2):
