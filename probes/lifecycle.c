@@ -116,7 +116,7 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
     READ(event->tid, task, pid);
     event->ppid = parent_tgid(task);
     event->uid = bpf_get_current_uid_gid();
-    /* Kernels before 6.2 fill nothing behind the NUL, and the scratch still holds the last exec's. */
+    /* Older kernels (6.1) fill nothing behind the NUL, and the scratch still holds the last exec. */
     __builtin_memset(event->comm, 0, sizeof(event->comm));
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
 
