@@ -47,8 +47,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _open_standard_streams() -> None:
+    """Whatever of them is closed (`>&-`) goes to /dev/null: else the next file opened takes its place."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w"))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code. No traceback reaches a user."""
+    _open_standard_streams()
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import kintro
 from kintro.cli import tracing
+from kintro.errors import EX_UNAVAILABLE, KintroError
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -45,10 +46,17 @@ WIDTH = 80  # where there is no terminal
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
-    tracing.add_output_options(parser)
+    tracing.add_output_options(parser, "one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
+    try:
+        return _examined(args)
+    except ImportError as error:  # not even this verb works without numpy or tabulate
+        raise KintroError(str(error), "install kintro: script/install", EX_UNAVAILABLE) from error
+
+
+def _examined(args: argparse.Namespace) -> int:
     from kintro.cli import VERBS
     from kintro.cli.output import Output
     from kintro.observers import doctor
@@ -81,15 +89,18 @@ def examine(verbs: Sequence[str], root: Path = ROOT) -> list[Check]:
     roomy = memory.ok is not False  # else a look at the compiler or the BTF could already be the end
     bcc, bcc_problem, maps = _bcc() if roomy else (None, None, "")
     mounts = host.mounts(root)
-    kinds = {mount.kind for mount in mounts} if mounts is not None else None
     btf_bytes = host.btf_bytes(root)
     namespace = host.pid_namespace(root=root)
+
+    def mounted(kind: str) -> bool | None:
+        return None if mounts is None else any(mount.kind == kind for mount in mounts)
+
     found = [
         doctor.kernel(host.read_text("proc/sys/kernel/osrelease", root) or host.kernel_release()),
         doctor.btf(btf_bytes),
         doctor.structs(_structs_problem() if btf_bytes and roomy else None, bool(btf_bytes and roomy)),
         doctor.bpf_syscall(host.bpf_errno(), host.seccomp_filtered(root), host.can_trace(root)),
-        doctor.lockdown(host.lockdown(root), host.lockdown_asked(root), _mounted("securityfs", kinds)),
+        doctor.lockdown(host.lockdown(root), host.lockdown_asked(root), mounted("securityfs")),
         doctor.capabilities(host.capabilities(root), os.geteuid(), host.in_initial_user_namespace(root)),
         doctor.bcc(bcc, bcc_problem, roomy),
         doctor.packages({name: _package_version(name) for name in PACKAGES}),
@@ -103,20 +114,15 @@ def examine(verbs: Sequence[str], root: Path = ROOT) -> list[Check]:
             doctor.note(name, host.read_int(f"proc/sys/kernel/{name}", root))
             for name in ("unprivileged_bpf_disabled", "perf_event_paranoid", "kptr_restrict")
         ),
-        doctor.tracefs(_mounted("tracefs", kinds)),
+        doctor.tracefs(mounted("tracefs")),
         doctor.proc_connector(host.has_proc_connector(root), host.proc_connector_errno()),
         doctor.hidepid(host.hidepid(root)),
     ]
     return doctor.with_verbs(found, verbs)
 
 
-def _mounted(kind: str, kinds: set[str] | None) -> bool | None:
-    return None if kinds is None else kind in kinds
-
-
 def _bcc() -> tuple[str | None, tuple[str, str | None] | None, str]:
     """bcc's version, or why it cannot be loaded and what to do; and what is mapped with it loaded."""
-    from kintro.errors import KintroError
     from kintro.sources import host
 
     version, problem = None, None
@@ -154,7 +160,6 @@ def _package_version(name: str) -> str | None:
 
 def self_test() -> SelfTest:
     """Traces the whole system with the lifecycle probe while it makes the processes of a Witness."""
-    from kintro.errors import EX_UNAVAILABLE, KintroError
     from kintro.observers import doctor, lifecycle
     from kintro.observers.lifecycle_records import DECODE, PROBE
     from kintro.sources.filters import Filters

@@ -39,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_output_options(how)
 
 
-def add_output_options(group: Any) -> None:
+def add_output_options(group: Any, json: str = "JSON Lines, one object for each event") -> None:
     group.add_argument("-o", "--output", metavar="FILE", help="write to this file, not to standard output")
-    group.add_argument("--json", action="store_true", help="JSON Lines, one object for each event")
+    group.add_argument("--json", action="store_true", help=json)
 
 
 def _pid(text: str) -> int:

@@ -18,7 +18,6 @@ from kintro.errors import EX_NOPERM, EX_SOFTWARE, EX_UNAVAILABLE
 from kintro.observers.lifecycle_records import Exec, Exit, Fork
 from kintro.sources import host
 
-OLDEST_KERNEL = (5, 8)  # as in kintro.sources.bpf: the first with BPF ring buffers
 COMPILER_BYTES = 120_000_000  # resident after a compile, most of it LLVM
 CAPABILITIES = ("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYSLOG")
 
@@ -103,7 +102,7 @@ def note(name: str, value: Any, shown: str | None = None) -> Check:
 
 
 def kernel(release: str) -> Check:
-    ok = host.kernel_version(release)[:2] >= OLDEST_KERNEL
+    ok = host.kernel_version(release)[:2] >= host.OLDEST_KERNEL
     return needed("kernel", release, ok, release, "boot kernel 5.8 or newer, which has BPF ring buffers")
 
 

@@ -34,7 +34,6 @@ from kintro.sources.headers import header_tree
 from kintro.sources.probes import c_struct, probe_text
 from kintro.sources.ring import Reader, Ring, map_size
 
-OLDEST_KERNEL = (5, 8)  # the first with BPF ring buffers
 LOG_LINES = 12  # of the compiler's or verifier's last words
 COUNTERS = 32  # of kintro.h: counters for each CPU
 
@@ -76,7 +75,7 @@ def _import_from(folder: Path) -> ModuleType:
 def require_tracing() -> None:
     """KintroError where tracing cannot work at all: kernel too old, not permitted, locked down."""
     release = host.kernel_release()
-    if host.kernel_version(release)[:2] < OLDEST_KERNEL:
+    if host.kernel_version(release)[:2] < host.OLDEST_KERNEL:
         raise KintroError(
             f"kernel {release} is too old: kintro traces on 5.8 or newer, which have BPF ring buffers",
             "boot a newer kernel",

@@ -183,14 +183,17 @@ def header_files(structs: str) -> dict[str, str]:
 
 
 @contextmanager
-def header_tree() -> Iterator[Path]:
+def header_tree(below: Path = Path("/run")) -> Iterator[Path]:
     """A fresh directory with the header tree, which only root can enter, gone again on the way out.
 
-    It lies below /run, which only root can write: nobody can prepare or swap a file that root compiles.
+    It lies below /run, which only root can write: nobody can prepare or swap a file that root compiles. What
+    a killed kintro left there is taken away.
     """
     structs = kernel_structs(kernel_btf())
-    below = "/run" if os.access("/run", os.W_OK) else None
-    root = Path(tempfile.mkdtemp(prefix="kintro-", dir=below))
+    for left in below.glob("kintro-*-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    root = Path(tempfile.mkdtemp(prefix=f"kintro-{os.getpid()}-", dir=below))
     try:
         for name, text in header_files(structs).items():
             path = root / name

@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path("/")
 
+OLDEST_KERNEL = (5, 8)  # that kintro traces on: the first with BPF ring buffers
+
 # include/uapi/linux/capability.h
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
 
