@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -10,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from kintro import __version__
-from kintro.errors import EX_SOFTWARE, KintroError
+from kintro.errors import EX_IOERR, EX_SOFTWARE, KintroError
 
 VERBS = ("trace-fork", "replay", "doctor", "completion")  # each is kintro/cli/<verb with _>.py
 
@@ -61,22 +62,47 @@ def _open_standard_streams() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code. No traceback reaches a user."""
     _open_standard_streams()
-    args = parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        try:
+            args = parser().parse_args(argv)
+            return int(args.run(args))
+        finally:
+            sys.stdout.flush()
     except KintroError as error:
-        print(f"kintro: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"    {error.hint}", file=sys.stderr)
-        return error.exit_code
+        return _told(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter complains when it flushes
+        _drop_output()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return _bug(error)
+        _drop_output()
+        return _told(KintroError(f"cannot write standard output: {error.strerror}", None, EX_IOERR))
     except Exception as error:
-        if os.environ.get("KINTRO_TRACEBACK"):
-            traceback.print_exc()
-        print(f"kintro: a bug in kintro: {type(error).__name__}: {error}", file=sys.stderr)
-        print("    please report it with what KINTRO_TRACEBACK=1 shows", file=sys.stderr)
-        return EX_SOFTWARE
+        return _bug(error)
+
+
+def _told(error: KintroError) -> int:
+    print(f"kintro: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"    {error.hint}", file=sys.stderr)
+    return error.exit_code
+
+
+def _bug(error: Exception) -> int:
+    if os.environ.get("KINTRO_TRACEBACK"):
+        traceback.print_exception(error)
+    return _told(
+        KintroError(
+            f"a bug in kintro: {type(error).__name__}: {error}",
+            "please report it with what KINTRO_TRACEBACK=1 shows",
+            EX_SOFTWARE,
+        )
+    )
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere; else the interpreter complains when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -22,6 +23,8 @@ class Output:
     def __init__(self, path: str | None = None) -> None:
         self._name = path or "standard output"
         self._file: TextIO = _opened(path) if path else sys.stdout
+        if isinstance(self._file, io.TextIOWrapper):  # a terminal may know fewer signs than Unicode
+            self._file.reconfigure(errors="backslashreplace")
         self.closed = False
         self.error: KintroError | None = None
         terminal = self._file.isatty()

@@ -45,7 +45,7 @@ def add_output_options(group: Any, json: str = "JSON Lines, one object for each 
 
 
 def _pid(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 1 << 31:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
         raise argparse.ArgumentTypeError(f"{text!r} is not a process id")
     return int(text)
 
@@ -84,7 +84,7 @@ def filters(args: argparse.Namespace) -> Any:
 def _uid(user: str) -> int:
     import pwd
 
-    if user.isdigit():
+    if user.isascii() and user.isdigit() and int(user) < 1 << 32:
         return int(user)
     try:
         return pwd.getpwnam(user).pw_uid

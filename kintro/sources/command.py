@@ -7,14 +7,19 @@ with the shell's codes: 127 not found, 126 not executable.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
+import select
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kintro.errors import EX_NOINPUT, KintroError
+
+TERM_S = 3.0  # from SIGTERM to SIGKILL, for a command that must not outlive us
 
 # Python ignores these; a program expects them as they were (signal(7)).
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -34,7 +39,7 @@ class User:
 def calling_user() -> User | None:
     """The user who called sudo (sudo(8), SUDO_UID); None if there is none or it was root itself."""
     uid = os.environ.get("SUDO_UID", "")
-    if os.geteuid() != 0 or not uid.isdigit() or int(uid) == 0:
+    if os.geteuid() != 0 or not (uid.isascii() and uid.isdigit()) or int(uid) == 0:
         return None
     try:
         entry = pwd.getpwuid(int(uid))
@@ -72,15 +77,18 @@ class Command:
         if self._go >= 0:  # never let go: it ends at the end of its pipe
             os.close(self._go)
             self._go = -1
-        if self.status is None and self.poll() is None:
+        if self.poll() is None:
             self.send(signal.SIGTERM)
+            if not select.select([self.pidfd], [], [], TERM_S)[0]:
+                self.send(signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self._failed)
         os.close(self.pidfd)
 
     def start(self) -> None:
         """Lets the command go. KintroError (127 or 126) if it cannot be executed."""
-        os.write(self._go, b"!")
+        with contextlib.suppress(BrokenPipeError):  # it was killed before: its wait status tells
+            os.write(self._go, b"!")
         os.close(self._go)
         self._go = -1
         said = os.read(self._failed, 16)
@@ -132,7 +140,13 @@ def _become(argv: list[str], user: User | None, go: int, failed: int) -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else ignored, as with nohup
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if not argv[0]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         os.execvpe(argv[0], argv, environment)
+    except PermissionError as error:
+        # A folder of PATH that may not be read says nothing of the command: not found, as a shell has it.
+        seen = "/" in argv[0] or shutil.which(argv[0], os.F_OK)
+        code = (error.errno or errno.EACCES) if seen else errno.ENOENT
     except OSError as error:
         code = error.errno or errno.EIO
     except ValueError:  # an embedded NUL

@@ -193,7 +193,12 @@ def header_tree(below: Path = Path("/run")) -> Iterator[Path]:
     for left in below.glob("kintro-*-*"):
         if not Path("/proc", left.name.split("-")[1]).exists():
             shutil.rmtree(left, ignore_errors=True)
-    root = Path(tempfile.mkdtemp(prefix=f"kintro-{os.getpid()}-", dir=below))
+    try:
+        root = Path(tempfile.mkdtemp(prefix=f"kintro-{os.getpid()}-", dir=below))
+    except OSError as error:
+        raise KintroError(
+            f"cannot make a folder in {below}: {error.strerror}", "run kintro as root", EX_UNAVAILABLE
+        ) from error
     try:
         for name, text in header_files(structs).items():
             path = root / name

@@ -63,7 +63,8 @@ def kernel_release() -> str:
 
 def kernel_version(release: str) -> tuple[int, int, int]:
     """`6.18.44-cloud` → (6, 18, 44); the sublevel ends at 255 as in LINUX_VERSION_CODE."""
-    numbers = [int(n) for n in re.findall(r"\d+", release)[:3]] + [0, 0, 0]
+    match = re.match(r"\d+(\.\d+){0,2}", release)
+    numbers = [int(n) for n in match[0].split(".")] + [0, 0] if match else [0, 0, 0]
     return numbers[0], numbers[1], min(numbers[2], 255)
 
 

@@ -1,0 +1,273 @@
+"""Holds the house up: what the layout promises of imports, probes, records, verbs and pages."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from kintro import __version__
+from kintro.cli import VERBS, parser
+from kintro.observers import lifecycle_records
+from kintro.sources.probes import probe_text
+
+REPO = Path(__file__).resolve().parent.parent
+PACKAGE = REPO / "kintro"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PROBES = sorted(REPO.glob("probes/*.[ch]"))
+LINES_MAX = 300
+
+# A file imports from its own floor and below; of the parts of one floor those named apart do not mix.
+FLOORS = {
+    "errors": 0, "shapes": 0, "sources": 1, "renderers": 1, "observers": 2, "concepts": 3, "labs": 3,
+    "cli": 4, "__init__": 5, "__main__": 5,
+}  # fmt: skip
+APART = {"errors", "shapes", "sources", "renderers", "concepts", "labs"}
+ONLY_IMPORTER = {"bcc": "sources/bpf.py", "pyroute2": "sources/netlink.py", "nanoarrow": "sources/arrow.py"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports, wherever the import stands, and every one that it names in a string.
+
+    A string counts as whole dotted name below kintro, or as what is given to a loader of modules.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.match(r"kintro\.\w+(\.|$)", node.value):
+                yield node.value
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__", "find_spec", "spec_from_file_location"):
+                yield str(node.args[0].value)
+
+
+def part_of(module: str) -> str | None:
+    """The part of kintro that a dotted name lies in; None for what is not kintro's."""
+    top, _, rest = module.partition(".")
+    if top != "kintro":
+        return None
+    part = rest.partition(".")[0]
+    return part if part in FLOORS else "__init__"
+
+
+def breaches(path: str, text: str) -> list[str]:
+    """The imports of a file that point up or aside."""
+    own = path.partition("/")[0].removesuffix(".py")
+    found = []
+    for module in imports(ast.parse(text)):
+        part = part_of(module)
+        if part is None or module == "kintro" or module.startswith("kintro.__version__"):
+            continue
+        apart = part != own and {part, own} <= APART and FLOORS[part] == FLOORS[own]
+        if FLOORS[part] > FLOORS[own] or apart:
+            found.append(f"{path} imports {module}")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    assert name_of(path).partition("/")[0].removesuffix(".py") in FLOORS
+    assert breaches(name_of(path), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("sources/x.py", "def f():\n    from kintro.observers import lifecycle"),
+        ("sources/x.py", "import kintro.renderers.text"),
+        ("renderers/x.py", "from kintro.sources.host import ROOT"),
+        ("shapes.py", "from kintro import errors"),
+        ("observers/x.py", "if TYPE_CHECKING:\n    from kintro.cli.output import Output"),
+        ("observers/x.py", "import_module('kintro.cli.output')"),
+        ("observers/x.py", "import_module(f'kintro.cli.{name}')"),
+        ("errors.py", "import kintro.sources"),
+    ],
+)
+def test_a_breach_would_be_seen(path: str, text: str) -> None:
+    assert len(set(breaches(path, text))) == 1
+
+
+@pytest.mark.parametrize(("package", "owner"), ONLY_IMPORTER.items())
+def test_one_importer_of_each_foreign_package(package: str, owner: str) -> None:
+    importers = {
+        name_of(path)
+        for path in MODULES
+        if any(module.partition(".")[0] == package for module in imports(ast.parse(path.read_text())))
+    }
+    assert importers == ({owner} if (PACKAGE / owner).exists() else set())
+
+
+@pytest.mark.parametrize("path", [*MODULES, *PROBES], ids=lambda path: str(path.relative_to(REPO)))
+def test_one_job_for_each_file(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LINES_MAX
+
+
+# Probes and records
+
+
+def c_fields(kind: str) -> list[tuple[str, str, str]]:
+    """(type, name, dimension) of the members of an event struct."""
+    found = re.search(
+        rf"^struct {kind}_event {{$(.*?)^}};", probe_text("lifecycle"), re.MULTILINE | re.DOTALL
+    )
+    assert found is not None
+    body = re.sub(r"/\*.*?\*/", "", found[1], flags=re.DOTALL)
+    members = re.findall(r"^ +(\w+) (\w+)(\[\d*\])?;\s*$", body, re.MULTILINE)
+    assert len(members) == body.count(";")
+    return members
+
+
+def record_fields(kind: str) -> list[str]:
+    return [field.name for field in fields(lifecycle_records.RECORDS[kind])]
+
+
+def test_each_ring_has_its_record() -> None:
+    rings = re.findall(r"^RING\((\w+), (\d+), \d+\);", probe_text("lifecycle"), re.MULTILINE)
+    assert [ring for ring, _ in rings] == list(lifecycle_records.RECORDS)
+    assert list(lifecycle_records.RANKS.values()) == [int(number) for _, number in rings]
+
+
+@pytest.mark.parametrize("kind", ["fork", "exit", "orphan", "reaper"])
+def test_an_event_in_c_has_the_fields_of_its_record(kind: str) -> None:
+    assert [name for _, name, _ in c_fields(kind)] == record_fields(kind)
+
+
+def test_an_exec_has_the_fields_of_its_record_once_decoded() -> None:
+    assert list(lifecycle_records.EXEC_DTYPE.names or ()) == record_fields("exec")
+    names = [name for _, name, _ in c_fields("exec")]
+    assert names[-1] == "data"
+    assert set(record_fields("exec")) - set(names) == {"filename", "argv", "argv_truncated"}
+
+
+@pytest.mark.parametrize("kind", lifecycle_records.RECORDS)
+def test_fields_of_an_event_are_of_plain_types_and_widest_first(kind: str) -> None:
+    widths = {"u64": 8, "u32": 4, "u16": 2, "u8": 1, "char": 1}
+    members = c_fields(kind)
+    assert [widths[c_type] for c_type, _, _ in members] == sorted(
+        (widths[c_type] for c_type, _, _ in members), reverse=True
+    )
+    for c_type, name, dimension in members:
+        assert c_type == ("u64" if name.endswith("_ns") else c_type)
+        assert (c_type, dimension) == ("char", "[16]") if name == "comm" else dimension in ("", "[]")
+
+
+def test_a_comm_is_copied_up_to_its_nul() -> None:
+    """Kernels before 5.17 leave the rest of an earlier, longer name behind it."""
+    text = probe_text("lifecycle")
+    assert re.findall(r"READ\([^,]*comm\b", text) == []
+    assert len(re.findall(r"bpf_probe_read_kernel_str\(event\.comm,", text)) == 3
+
+
+def constant(path: str, pattern: str) -> int:
+    [number] = re.findall(pattern, (REPO / path).read_text(), re.MULTILINE)
+    return int(number)
+
+
+def test_counters_of_one_cpu_in_c_and_in_python() -> None:
+    in_c = constant("probes/kintro.h", r"^#define COUNTERS (\d+)\b")
+    assert constant("kintro/sources/bpf.py", r"^COUNTERS = (\d+)\b") == in_c
+    assert in_c * 8 % 64 == 0  # whole cache lines
+
+
+def test_each_counter_has_a_slot_of_its_own() -> None:
+    text = probe_text("lifecycle")
+    counters = re.findall(r"^COUNTER\(\w+, (\d+)\);", text, re.MULTILINE)
+    rings = [int(number) for number in re.findall(r"^RING\(\w+, (\d+), \d+\);", text, re.MULTILINE)]
+    slots = [int(slot) for slot in counters] + [slot for n in rings for slot in (2 * n, 2 * n + 1)]
+    assert len(counters) == len(re.findall(r"^COUNTER\(", text, re.MULTILINE))
+    assert len(rings) == len(re.findall(r"^RING\(", text, re.MULTILINE))
+    assert len(set(slots)) == len(slots)
+    assert max(slots) < constant("probes/kintro.h", r"^#define COUNTERS (\d+)\b")
+
+
+def test_limits_of_argv_are_powers_of_two_or_fit_their_masks() -> None:
+    text = probe_text("lifecycle")
+    limits = re.findall(r"^#define (\w+_MAX) (\d+)", text, re.MULTILINE)
+    defined = {name: int(number) for name, number in limits}
+    assert defined["ARGV_MAX"] & (defined["ARGV_MAX"] - 1) == 0
+    assert f"&= {defined['ARGV_MAX'] - 1}" in text
+    assert defined["FILENAME_MAX"] < 8191 and "&= 8191" in text
+
+
+# Verbs
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    [verbs] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(verbs.choices)
+
+
+def options(verb: str) -> list[str]:
+    return [option for action in parsers()[verb]._actions for option in action.option_strings]
+
+
+def says(text: str, option: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text) is not None
+
+
+def test_each_module_of_a_verb_is_one() -> None:
+    helpers = {"__init__", "output", "signals", "tracing"}
+    modules = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - helpers
+    assert modules == {verb.replace("-", "_") for verb in VERBS}
+    assert list(parsers()) == list(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_says_what_it_does_and_shows_how(verb: str) -> None:
+    part = parsers()[verb]
+    assert part.description and len(part.description) > 40
+    assert part.epilog and "examples:\n" in part.epilog
+    assert f"kintro {verb}" in part.epilog.partition("examples:")[2]
+    for action in part._actions:
+        assert action.help or action.choices, f"{action.option_strings or action.dest} has no help"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_has_a_page_that_names_every_option(verb: str) -> None:
+    page = (REPO / "docs" / f"{verb}.md").read_text()
+    wanted = [option for option in options(verb) if option not in ("-h", "--help")]
+    missing = [option for option in wanted if not says(page, option)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_page_has_examples_and_no_option_that_is_not_there(verb: str) -> None:
+    page = (REPO / "docs" / f"{verb}.md").read_text()
+    assert "## Examples" in page
+    known = {option for other in VERBS for option in options(other)} | {"--version"}
+    shown = re.findall(r"^(?:\$ )?(?:sudo )?kintro ([a-z-]+)([^#\n]*)", page, re.MULTILINE)
+    assert any(name == verb for name, _ in shown)
+    for name, rest in shown:
+        ours = re.split(r"\s{2,}| -- ", rest)[0]
+        assert name in VERBS
+        assert [word for word in re.findall(r"(?<!\S)--[a-z-]+", ours) if word not in known] == []
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if "--json" in options(verb)])
+def test_a_verb_with_json_has_a_test_of_it(verb: str) -> None:
+    """A test, or what it calls in its file, that gives both the verb and --json to kintro."""
+    words = {
+        path: set(re.findall(r'"[\w-]+"', path.read_text()))
+        for path in (REPO / "tests").rglob("*.py")
+        if path != Path(__file__)
+    }
+    tested = [path for path, found in words.items() if {f'"{verb}"', '"--json"'} <= found]
+    assert tested
+
+
+def test_one_version() -> None:
+    assert f'\nversion = "{__version__}"\n' in (REPO / "pyproject.toml").read_text()
