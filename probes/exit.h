@@ -94,6 +94,7 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
     if (!exit_state)
         return 0;
     READ(tid, task, pid);
+    READ(tgid, task, tgid);
     state = dying.lookup(&tid);
     if (!state)
         return 0;
@@ -105,6 +106,8 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
     if (state->process)
         send_exit(task, true);
 #endif
+    if (state->process)
+        forget_process(tgid); /* user space may have found it in /proc meanwhile and added it again */
     dying.delete(&tid);
     count(left);
     return 0;

@@ -29,19 +29,24 @@
 
 BPF_F_TABLE("array", u32, u64, counters, CPUS *COUNTERS, BPF_F_MMAPABLE);
 
-static inline void count(u32 slot)
+static inline void count_many(u32 slot, u64 number)
 {
     u32 index = bpf_get_smp_processor_id() * COUNTERS + slot;
     u64 *value = counters.lookup(&index);
     if (value)
-        __sync_fetch_and_add(value, 1);
+        __sync_fetch_and_add(value, number);
+}
+
+static inline void count(u32 slot)
+{
+    count_many(slot, 1);
 }
 
 /* ---- rings: events of `struct <kind>_event`; sent and lost are counted in slots 2n and 2n + 1 ---- */
 
 #define RING(kind, n, mib)                                                                                   \
     BPF_RINGBUF_OUTPUT(kind##_ring, (mib << 20) / PAGE_SIZE);                                                \
-    enum { kind##_sent = 2 * (n) }
+    enum { kind##_sent = 2 * (n), kind##_lost = 2 * (n) + 1 }
 
 /* To be given what ringbuf_output returned: counted(fork_ring.ringbuf_output(...), fork_sent). */
 static inline void counted(long error, u32 sent)
@@ -105,8 +110,8 @@ static inline bool in_pid_namespace(struct task_struct *task, u32 wanted)
 }
 #endif
 
-/* Whether the current task passes all filters that were asked for. */
-static inline bool wanted(void)
+/* Whether the current task is one of those picked, or none were. */
+static inline bool is_target(void)
 {
 #ifdef FILTER_TARGETS
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -117,6 +122,14 @@ static inline bool wanted(void)
             return false;
     }
 #endif
+    return true;
+}
+
+/* Whether the current task passes all filters that were asked for. */
+static inline bool wanted(void)
+{
+    if (!is_target())
+        return false;
 #ifdef FILTER_UID
     if ((u32)bpf_get_current_uid_gid() != FILTER_UID)
         return false;
@@ -138,11 +151,13 @@ static inline bool wanted(void)
     return true;
 }
 
-/* To be called for every new process that a wanted task creates. */
+/* To be called for every new process, before the other filters: a target's descendants are followed through
+ * those that do not pass them. */
 static inline void follow_fork(u32 child_tgid)
 {
 #if defined(FILTER_TARGETS) && defined(FOLLOW)
-    add_target(child_tgid);
+    if (is_target())
+        add_target(child_tgid);
 #endif
 }
 

@@ -64,11 +64,11 @@ int tp_task_newtask(struct bpf_raw_tracepoint_args *ctx)
     u32 level = 0;
 
     count(tasks_created);
-    if (!wanted())
-        return 0;
     READ(event.pid, child, tgid);
     if (!thread)
         follow_fork(event.pid);
+    if (!wanted())
+        return 0;
     count(thread ? threads : forks);
 #ifndef THREADS
     if (thread)

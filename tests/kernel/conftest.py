@@ -1,0 +1,34 @@
+"""What some kernel tests need of the machine: perf, with a mounted tracefs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TRACEFS = Path("/sys/kernel/tracing")
+
+
+@pytest.fixture(scope="session")
+def perf() -> Iterator[str]:
+    """The path of perf, with tracefs mounted for as long as it is wanted."""
+    path = shutil.which("perf")
+    if path is None:
+        pytest.skip("perf is not installed")
+    mounted = not (TRACEFS / "events").exists()
+    if mounted:
+        done = subprocess.run(["mount", "-t", "tracefs", "nodev", TRACEFS], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"tracefs cannot be mounted: {done.stderr.strip()}")
+    try:
+        count = [path, "stat", "-e", "sched:sched_process_fork", "--", "true"]
+        tried = subprocess.run(count, capture_output=True, text=True)
+        if tried.returncode:
+            pytest.skip(f"perf cannot count forks here: {tried.stderr.strip()[:200]}")
+        yield path
+    finally:
+        if mounted:
+            subprocess.run(["umount", TRACEFS], capture_output=True)
