@@ -10,7 +10,6 @@ beyond that the rings fill, and what finds no room there is counted as lost.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from kintro.errors import EX_NOINPUT, KintroError
 from kintro.sources import host
 from kintro.sources.bpf import Probe
 from kintro.sources.command import Command
+from kintro.sources.descendants import has_ended
 from kintro.sources.filters import Filters
 from kintro.sources.ring import WINDOW_NS, Batch, Reorder
 
@@ -157,8 +157,7 @@ class Trace:
     def _require_target(self) -> None:
         if self._pidfd is None:
             return
-        with contextlib.suppress(OSError):
-            os.kill(self._filters.pid or 0, 0)
+        if not has_ended(self._filters.pid or 0):
             return
         raise KintroError(f"process {self._filters.pid} ended before it could be traced", None, EX_NOINPUT)
 
