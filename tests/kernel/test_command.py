@@ -1,4 +1,4 @@
-"""The traced command: whose it is, what it is given, how its end becomes kintro's, and how signals reach it."""
+"""The traced command: whose it is, what it is given, how it ends, how signals reach it."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_descriptors_stay_in_order(tmp_path: Path) -> None:
     assert b"1 exec" in (tmp_path / "events").read_bytes()
 
 
-@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("attempt", range(2))
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
 def test_signals_are_handed_on(tmp_path: Path, name: str, attempt: int) -> None:
     number = signal.Signals[name]
@@ -179,7 +179,7 @@ def test_signals_are_handed_on(tmp_path: Path, name: str, attempt: int) -> None:
     assert (events[-1]["signal"], summary["complete"]) == (name, True)
 
 
-@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("attempt", range(3))
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_signals_end_a_trace_normally(tmp_path: Path, name: str, attempt: int) -> None:
     with running([KINTRO, "trace-fork", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -227,7 +227,7 @@ def test_ctrl_c_ends_the_command_once(attempt: int) -> None:
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_ctrl_c_ends_a_trace_normally(attempt: int) -> None:
-    status, said = on_a_terminal([KINTRO, "trace-fork", "-q"], "tracing until Ctrl-C".encode())
+    status, said = on_a_terminal([KINTRO, "trace-fork", "-q"], b"tracing until Ctrl-C")
     assert status == 0, said
     assert b"the kernel counted" in said and b"Traceback" not in said
 

@@ -79,7 +79,7 @@ def test_execs(run: tuple[Seen, Ledger, bool]) -> None:
 
 
 def test_exits(run: tuple[Seen, Ledger, bool]) -> None:
-    """The command is left out of `ends`; what it waited for counts more than what a process said of itself."""
+    """What wait4(2) told counts more than what a process said of itself, which it does when it goes on."""
     seen, ledger, _ = run
     ends = {role: (entry["code"], None) for role, entry in ledger.of("ends").items()}
     ends |= {role: (entry["code"], entry["signal"]) for role, entry in ledger.of("reaped").items()}

@@ -1,4 +1,4 @@
-"""What each filter lets through, while others fork beside: nothing of theirs, and all of what was asked for."""
+"""What each filter lets through while others fork beside: nothing of theirs, all of what was asked for."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ def test_pid_without_its_descendants(tmp_path: Path, noise: Storm) -> None:
 
 def test_pid_of_a_process_with_a_zombie_child(tmp_path: Path) -> None:
     """The zombie has ended: nothing is to be waited for but the process."""
-    code = "import os, sys\nif os.fork() == 0: os._exit(0)\nprint('x', flush=True)\nsys.stdin.read()\nos.fork()"
+    code = (
+        "import os, sys\nif os.fork() == 0: os._exit(0)\nprint('x', flush=True)\nsys.stdin.read()\nos.fork()"
+    )
     output = tmp_path / "events.jsonl"
     python = ["/usr/bin/python3", "-S", "-E", "-c", code]
     with running(python, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -117,9 +117,13 @@ def test_clone_parent(tmp_path: Path) -> None:
     pids = ledger.pids
     born = ledger.of("born")["sibling"]
     fork = seen.only("fork", pid=pids["sibling"])
-    assert (fork["ppid"], fork["creator_pid"]) == (born["ppid"], pids["creator"]) == (
-        pids["main"],
-        pids["creator"],
+    assert (
+        (fork["ppid"], fork["creator_pid"])
+        == (born["ppid"], pids["creator"])
+        == (
+            pids["main"],
+            pids["creator"],
+        )
     )
     assert "CLONE_PARENT" in fork["clone_flags"]
     assert seen.of("reparent") == []

@@ -17,7 +17,10 @@ if (parent := os.fork()) == 0:
             os._exit(0)
         pids.append(pid)
     with open(sys.argv[1], "w") as ledger:
-        for note in ({"what": "born", "role": "parent", "pid": os.getpid()}, {"what": "children", "pids": pids}):
+        for note in (
+            {"what": "born", "role": "parent", "pid": os.getpid()},
+            {"what": "children", "pids": pids},
+        ):
             ledger.write(json.dumps(note) + "\n")
     os._exit(0)
 os.close(held_by_all)

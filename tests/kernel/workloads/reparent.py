@@ -11,7 +11,7 @@ book = Ledger(sys.argv[1])
 
 
 def dies_at_once():
-    """200 children that end the moment their parent is gone, whether they have a new parent by then or not."""
+    """200 children that end the moment their parent is gone, whether they have a new one by then or not."""
 
     def parent(number):
         parent_gone, held = os.pipe()

@@ -1,4 +1,4 @@
-"""A process with three children, which fork without end, as do their children for a while; ends with its stdin.
+"""A process with three children that fork all the time, as do their children; ends with its stdin.
 
 Every process notes each fork with the time before it (CLOCK_MONOTONIC). With `loop`, it is one process that
 forks slowly, so that pids do not come round. Arguments: ledger, comm, `tree` or `loop`.

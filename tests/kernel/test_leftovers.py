@@ -1,0 +1,138 @@
+"""What remains of a trace when it has ended, however it ended: nothing. Witness: the ids of bpf(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import math
+import os
+import platform
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kintro.sources.kept import FOLDER
+
+from .harness import KINTRO, environment, program, running, wait_for
+
+pytestmark = pytest.mark.kernel
+
+# include/uapi/linux/bpf.h, enum bpf_cmd
+GET_FD_BY_ID = {"prog": 13, "map": 14, "link": 30, "btf": 19}
+SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
+PLACES = ("/run", "/tmp", "/var/tmp", "/dev/shm", "/sys/fs/bpf")
+
+
+def is_alive(kind: str, its_id: int) -> bool:
+    """Whether the kernel still has that program, map, link or BTF object."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    attr = ctypes.create_string_buffer(its_id.to_bytes(4, "little"), 128)
+    fd = libc.syscall(SYS_BPF[platform.machine()], GET_FD_BY_ID[kind], attr, len(attr))
+    if fd >= 0:
+        os.close(fd)
+        return True
+    assert ctypes.get_errno() in (errno.ENOENT, errno.EAGAIN), os.strerror(ctypes.get_errno())
+    return False
+
+
+def held(pid: int) -> dict[str, set[int]]:
+    """The BPF objects that a process holds, by the fdinfo of its descriptors."""
+    found: dict[str, set[int]] = {kind: set() for kind in GET_FD_BY_ID}
+    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+        try:
+            text = info.read_text()
+        except OSError:  # closed meanwhile
+            continue
+        for kind, its_id in re.findall(r"^(prog|map|link|btf)_id:\s*(\d+)$", text, re.MULTILINE):
+            found[kind].add(int(its_id))
+    return found
+
+
+def litter() -> set[str]:
+    """kintro's and bcc's files where temporary files go; those of the tests have another name."""
+    names = {f"{place}/{name}" for place in PLACES if os.path.isdir(place) for name in os.listdir(place)}
+    return {name for name in names if re.search(r"/(kintro-(?!test-|chroot-)|bcc)", name)}
+
+
+def traced_then(tmp_path: Path, number: signal.Signals) -> tuple[dict[str, set[int]], int]:
+    """Traces a command, sends kintro a signal in the middle: (what it had held, its exit status)."""
+    pids = tmp_path / "pids"
+    command = [KINTRO, "trace-fork", "-q", "--", *program("until_eof", pids)]
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: pids.exists() and pids.read_text().count("\n") > 10, "the command to fork")
+        had = held(process.pid)
+        assert all(is_alive(kind, its_id) for kind, ids in had.items() for its_id in ids)
+        process.send_signal(number)
+        status = process.wait(20)
+    return had, status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_bpf_object_stays(tmp_path: Path, number: signal.Signals) -> None:
+    before = litter()
+    had, _ = traced_then(tmp_path, number)
+    assert len(had["prog"]) >= 5 and len(had["map"]) >= 10
+
+    def gone() -> bool:
+        return not any(is_alive(kind, its_id) for kind, ids in had.items() for its_id in ids)
+
+    wait_for(gone, f"the kernel to free {had}", 10)
+    wait_for(lambda: litter() <= before, f"{litter() - before} to be gone", 10)
+
+
+def test_killed_command_line_leaves_no_process(tmp_path: Path) -> None:
+    """After kill -9 the command goes on, as a child of whoever takes orphans, with its standard input."""
+    pids = tmp_path / "pids"
+    command = [KINTRO, "trace-fork", "-q", "--", *program("until_eof", pids)]
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: pids.exists() and pids.read_text().count("\n") > 10, "the command to fork")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.wait()
+    assert len(children) == 1
+    wait_for(lambda: not Path(f"/proc/{children[0]}").exists(), "the command to end with its input")
+
+
+@pytest.fixture
+def never_compiled() -> Iterator[Callable[[], list[str]]]:
+    """Makes options of a trace that was not run before, so that nothing kept serves it."""
+    kept = set(FOLDER.iterdir()) if FOLDER.is_dir() else set()
+    yield lambda: ["--comm", os.urandom(7).hex()]
+    for path in set(FOLDER.iterdir()) - kept if FOLDER.is_dir() else ():
+        path.unlink(missing_ok=True)
+
+
+def cpu_ticks(pid: int) -> float:
+    """CPU time a process has used, in 10 ms; infinite when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.inf
+    return math.inf if fields[0] == "Z" else int(fields[11]) + int(fields[12])
+
+
+def test_killed_while_it_compiles(never_compiled: Callable[[], list[str]]) -> None:
+    """At every stage of its start: no folder of headers is left in /run, nor anything elsewhere."""
+    before = litter()
+    for stage in range(12):
+        command = [KINTRO, "trace-fork", "-q", "-d", "0.1", *never_compiled()]
+        with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            end = 5 + 7 * stage
+            wait_for(lambda pid=process.pid, end=end: cpu_ticks(pid) >= end, "kintro to come so far")
+            process.kill()
+            process.wait()
+    wait_for(lambda: litter() <= before, "the folders to be gone", 5)
+
+
+def test_normal_end_leaves_nothing(tmp_path: Path) -> None:
+    before = litter()
+    command = [KINTRO, "trace-fork", "-q", "--", "/bin/true"]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, env=environment(), cwd=tmp_path, timeout=30)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert litter() <= before
+    assert list(tmp_path.iterdir()) == []
