@@ -234,7 +234,7 @@ def _image(lib: Any, module: int, programs: Mapping[str, int], maps: Mapping[str
     return kept.Image(
         {name: kept.map_attributes(fd) for name, fd in maps.items()},
         {name: kept.unlinked(code(name.encode()), by_fd) for name in programs},
-        {file: kept.identity(file) for file in files},
+        {file: kept.identity(file) for file in sorted(files)},
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import re
 import stat
@@ -94,11 +95,10 @@ def delete(fd: int, key: bytes) -> None:
 def is_empty(fd: int, key_bytes: int) -> bool:
     """Whether a hash map has no element."""
     key = ctypes.create_string_buffer(key_bytes)
-    try:
+    with contextlib.suppress(FileNotFoundError):
         bpf(_MAP_GET_NEXT_KEY, struct.pack("=IxxxxQQQ", fd, 0, ctypes.addressof(key), 0))
-    except FileNotFoundError:
-        return True
-    return False
+        return False
+    return True
 
 
 def attach_raw_tracepoint(program_fd: int, name: str) -> int:
@@ -141,8 +141,7 @@ def unlinked(code: bytes, maps: Mapping[int, str]) -> tuple[str, dict[str, str]]
 
     ValueError if it refers to anything else outside of itself.
     """
-    unbound, names = bytearray(code), {}
-    offset = 0
+    unbound, names, offset = bytearray(code), dict[str, str](), 0
     while offset < len(code):
         opcode, registers, _, value = _INSTRUCTION.unpack_from(code, offset)
         source = registers >> 4 if sys.byteorder == "little" else registers & 15
@@ -157,8 +156,7 @@ def unlinked(code: bytes, maps: Mapping[int, str]) -> tuple[str, dict[str, str]]
 
 def loaded(image: Image) -> tuple[dict[str, int], dict[str, int]]:
     """Programs and maps, name → descriptor. OSError if the kernel refuses; nothing stays open then."""
-    programs: dict[str, int] = {}
-    maps: dict[str, int] = {}
+    programs, maps = dict[str, int](), dict[str, int]()
     try:
         for name, attributes in image.maps.items():
             maps[name] = _create_map(name, attributes)
@@ -201,7 +199,6 @@ def name_of(text: str, parameters: Mapping[str, int]) -> str | None:
 def encoded(name: str, image: Image) -> bytes:
     """The bytes of a kept file."""
     import hashlib
-    import json
 
     body = json.dumps({"name": name, **asdict(image)}).encode()
     return b"%b %b\n%b" % (_FORMAT, hashlib.sha256(body).hexdigest().encode(), body)
@@ -210,7 +207,6 @@ def encoded(name: str, image: Image) -> bytes:
 def decoded(name: str, data: bytes) -> Image:
     """The inverse. ValueError if it is damaged, of another format or of another name."""
     import hashlib
-    import json
 
     head, _, body = data.partition(b"\n")
     if head != b"%b %b" % (_FORMAT, hashlib.sha256(body).hexdigest().encode()):
@@ -250,10 +246,7 @@ def _require_own(fd: int, owner: int, closed: int) -> os.stat_result:
 
 
 class Store:
-    """The folder of kept files. Whatever it cannot do it leaves undone, and says nothing.
-
-    `top` and `owner` are other ones in tests only: the folders from `top` on are looked at.
-    """
+    """The folder of kept files; what it cannot do it leaves undone. Tests have another `top` and `owner`."""
 
     def __init__(self, folder: Path = FOLDER, top: Path = Path("/"), owner: int = 0) -> None:
         self._where = folder, top, owner

@@ -35,6 +35,8 @@ def wrong(self, type_id):
     return [(name, *where) for name, where in found.items()]
 
 Btf.members = wrong
+from kintro.sources import kept
+kept.name_of = lambda *_: None  # nothing wrong is to be kept, nothing right to be found
 sys.exit(main(["doctor", "--json"]))
 """
 

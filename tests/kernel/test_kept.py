@@ -60,7 +60,10 @@ def files() -> set[Path]:
 
 
 def attached(pid: int) -> bool:
-    links = [entry.readlink().name for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
+    try:
+        links = [entry.readlink().name for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    except FileNotFoundError:  # closed meanwhile
+        return False
     return links.count("anon_inode:bpf_link") + links.count("anon_inode:bpf-raw-tracepoint") >= 4
 
 
