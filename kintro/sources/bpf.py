@@ -215,9 +215,11 @@ def _loaded(text: str, parameters: Mapping[str, int]) -> tuple[dict[str, int], d
 
 
 def _tables(lib: Any, module: int) -> dict[str, int]:
-    named = lib.bpf_table_name
+    # Not every bcc declares these two, and without a type a pointer is cut to 32 bits.
+    number, named = lib.bpf_num_tables, lib.bpf_table_name
+    number.restype, number.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
     named.restype, named.argtypes = ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
-    names = [named(module, number) for number in range(lib.bpf_num_tables(module))]
+    names = [named(module, i) for i in range(number(module))]
     return {name.decode(): int(lib.bpf_table_fd(module, name)) for name in names}
 
 

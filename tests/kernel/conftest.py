@@ -1,13 +1,16 @@
-"""What some kernel tests need of the machine: perf, with a mounted tracefs."""
+"""What some kernel tests need: perf with a mounted tracefs, a trace that has to be compiled."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from kintro.sources.kept import FOLDER
 
 TRACEFS = Path("/sys/kernel/tracing")
 
@@ -32,3 +35,12 @@ def perf() -> Iterator[str]:
     finally:
         if mounted:
             subprocess.run(["umount", TRACEFS], capture_output=True)
+
+
+@pytest.fixture
+def never_compiled() -> Iterator[Callable[[], list[str]]]:
+    """Makes options of a trace that was not run before, so that nothing kept serves it."""
+    kept = set(FOLDER.iterdir()) if FOLDER.is_dir() else set()
+    yield lambda: ["--comm", os.urandom(7).hex()]
+    for path in set(FOLDER.iterdir()) - kept if FOLDER.is_dir() else ():
+        path.unlink(missing_ok=True)

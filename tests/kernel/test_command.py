@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,25 +185,27 @@ def test_signals_are_handed_on(tmp_path: Path, name: str, attempt: int) -> None:
 def test_signals_end_a_trace_normally(tmp_path: Path, name: str, attempt: int) -> None:
     with running([KINTRO, "trace-fork", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
-        blocked = Path(f"/proc/{process.pid}/status")
-        wait_for(lambda: "SigBlk:\t0000000000004a07" in blocked.read_text(), "kintro to hold signals")
+        wait_for(lambda: holds_signals(process.pid), "kintro to hold signals")
         process.send_signal(signal.Signals[name])
         stdout, stderr = process.communicate(timeout=10)
     assert (process.returncode, stderr) == (0, b"")
     assert strictly(stdout.splitlines()[-1])["type"] == SUMMARY
 
 
-def on_a_terminal(command: list[str], ready: bytes) -> tuple[int, bytes]:
-    """Runs it on a terminal of its own, presses Ctrl-C once it said `ready`: (exit status, output)."""
+Ready = Callable[[int, bytes], bool]  # of the pid, and of what was said so far
+
+
+def on_a_terminal(command: list[str], ready: Ready) -> tuple[int, bytes]:
+    """Runs it on a terminal of its own, presses Ctrl-C as soon as it is `ready`: (exit status, output)."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(command[0], command, environment())
     said, pressed, deadline = b"", False, time.monotonic() + 20
     while time.monotonic() < deadline:
-        if not pressed and ready in said:
+        if not pressed and ready(pid, said):
             os.write(terminal, b"\x03")
             pressed = True
-        if select.select([terminal], [], [], 0.1)[0]:
+        if select.select([terminal], [], [], 0.005)[0]:
             try:
                 said += os.read(terminal, 1 << 16)
             except OSError:  # EIO: the other side is gone
@@ -213,6 +216,21 @@ def on_a_terminal(command: list[str], ready: bytes) -> tuple[int, bytes]:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
 
+def has_said(text: bytes) -> Ready:
+    return lambda _, said: text in said
+
+
+def holds_signals(pid: int, _: bytes = b"") -> bool:
+    return "SigBlk:\t0000000000004a07" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_ctrl_c_before_the_command_has_begun(never_compiled: Callable[[], list[str]]) -> None:
+    """While kintro compiles: the command, which was not there to be interrupted, does not run."""
+    command = [KINTRO, "trace-fork", "-q", *never_compiled(), "--", "/bin/sh", "-c", "sleep 1; echo ran"]
+    status, said = on_a_terminal(command, holds_signals)
+    assert (status, b"ran" in said, b"Traceback" in said) == (130, False, False), said
+
+
 @pytest.mark.parametrize("attempt", range(3))
 def test_ctrl_c_ends_the_command_once(attempt: int) -> None:
     program = (
@@ -220,14 +238,14 @@ def test_ctrl_c_ends_the_command_once(attempt: int) -> None:
         "import time\nwhile not c: time.sleep(0.01)\n"
         "time.sleep(0.3); print('interrupts', len(c), flush=True); os._exit(5)"
     )
-    status, said = on_a_terminal([KINTRO, "trace-fork", "-q", "--", *PYTHON, program], b"ready")
+    status, said = on_a_terminal([KINTRO, "trace-fork", "-q", "--", *PYTHON, program], has_said(b"ready"))
     assert status == 5, said
     assert b"interrupts 1\r\n" in said and b"0 forks" in said and b"Traceback" not in said
 
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_ctrl_c_ends_a_trace_normally(attempt: int) -> None:
-    status, said = on_a_terminal([KINTRO, "trace-fork", "-q"], b"tracing until Ctrl-C")
+    status, said = on_a_terminal([KINTRO, "trace-fork", "-q"], has_said(b"tracing until Ctrl-C"))
     assert status == 0, said
     assert b"the kernel counted" in said and b"Traceback" not in said
 

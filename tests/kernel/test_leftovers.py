@@ -10,12 +10,10 @@ import platform
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from kintro.sources.kept import FOLDER
 
 from .harness import KINTRO, environment, program, running, wait_for
 
@@ -97,15 +95,6 @@ def test_killed_command_line_leaves_no_process(tmp_path: Path) -> None:
         process.wait()
     assert len(children) == 1
     wait_for(lambda: not Path(f"/proc/{children[0]}").exists(), "the command to end with its input")
-
-
-@pytest.fixture
-def never_compiled() -> Iterator[Callable[[], list[str]]]:
-    """Makes options of a trace that was not run before, so that nothing kept serves it."""
-    kept = set(FOLDER.iterdir()) if FOLDER.is_dir() else set()
-    yield lambda: ["--comm", os.urandom(7).hex()]
-    for path in set(FOLDER.iterdir()) - kept if FOLDER.is_dir() else ():
-        path.unlink(missing_ok=True)
 
 
 def cpu_ticks(pid: int) -> float:
