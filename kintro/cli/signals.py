@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import struct
 from collections.abc import Callable
@@ -49,3 +50,9 @@ class Signals:
                 send(number)
         elif number in _ENDING:
             end()
+
+    def forward_pending(self, send: Callable[[int], None]) -> None:
+        """Hands on what came before there was a command: no terminal could send it to that."""
+        while select.select([self.fd], [], [], 0)[0]:
+            number, _, _ = _INFO.unpack_from(os.read(self.fd, _INFO_BYTES))
+            send(number)

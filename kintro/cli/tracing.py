@@ -121,6 +121,8 @@ def run(
             )
         )
         command = trace.command
+        if command is not None:
+            signals.forward_pending(command.send)
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         saver = stack.enter_context(_Saver(args, defines, observer, begin_ns))
         trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))

@@ -182,6 +182,10 @@ class Probe:
         values["missed"] = sum(int(info.get("recursion_misses", 0)) for info in about)
         return values
 
+    def counter(self, name: str) -> int:
+        """One counter, summed over the CPUs: costs microseconds."""
+        return int(self._counters[:, self._slots[name]].sum())
+
     def _mapped(self, name: str, count: int) -> np.ndarray:
         size = -(-count * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         return np.frombuffer(mmap.mmap(self._maps[name], size), np.uint64, count)

@@ -200,9 +200,9 @@ class Trace:
         """
         quiet: list[int] = []
         for _ in range(200):
-            before = self._probe.counters()["tasks_created"]
+            before = self._probe.counter("tasks_created")
             kernel = host.forks_since_boot()
-            if self._probe.counters()["tasks_created"] == before:
+            if self._probe.counter("tasks_created") == before:
                 quiet.append(kernel - before)
                 if len(quiet) == 3:
                     break
