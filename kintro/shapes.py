@@ -1,12 +1,11 @@
-"""What a result can be, free of how it is shown: frozen dataclasses, nothing else."""
+"""What a result can be, free of how it is shown: named tuples, nothing else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table that is written line by line: its width is fixed beforehand."""
 
     title: str
@@ -14,24 +13,21 @@ class Column:
     right: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A text and what it means: `good`, `bad`, `new`, `changed`, `faint`, or nothing in particular."""
 
     text: str
     meaning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A finite table; cells are text."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeRow:
+class TreeRow(NamedTuple):
     """A node of a tree in depth-first order, parents before children."""
 
     depth: int
@@ -40,8 +36,7 @@ class TreeRow:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     columns: tuple[Column, ...]  # of the cells
     title: str  # of the tree itself
     rows: tuple[TreeRow, ...]

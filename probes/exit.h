@@ -5,7 +5,7 @@
 
 static inline void add_task(struct exit_event *event, struct task_struct *task)
 {
-    u64 utime = 0, stime = 0, runtime = 0, nvcsw = 0, nivcsw = 0, min_flt = 0, maj_flt = 0;
+    u64 utime, stime, runtime, nvcsw, nivcsw, min_flt, maj_flt;
     READ(utime, task, utime);
     READ(stime, task, stime);
     READ(runtime, task, se.sum_exec_runtime);

@@ -60,7 +60,7 @@ struct orphan_event {
     u32 tid;
     u32 parent_pid;
     u32 parent_tid;
-    u32 zombie;
+    u32 exit_state; /* not 0 if it had ended before */
     char comm[16];
 };
 

@@ -6,7 +6,6 @@ import argparse
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from kintro import __version__
 from kintro.cli import VERBS, parser
 from kintro.observers import lifecycle_records
-from kintro.sources.probes import probe_text
+from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
 PACKAGE = REPO / "kintro"
@@ -132,7 +131,7 @@ def c_fields(kind: str) -> list[tuple[str, str, str]]:
 
 
 def record_fields(kind: str) -> list[str]:
-    return [field.name for field in fields(lifecycle_records.RECORDS[kind])]
+    return list(lifecycle_records.RECORDS[kind]._fields)
 
 
 def test_each_ring_has_its_record() -> None:
@@ -147,7 +146,7 @@ def test_an_event_in_c_has_the_fields_of_its_record(kind: str) -> None:
 
 
 def test_an_exec_has_the_fields_of_its_record_once_decoded() -> None:
-    assert list(lifecycle_records.EXEC_DTYPE.names or ()) == record_fields("exec")
+    assert list(lifecycle_records.dtypes()["exec"].names or ()) == record_fields("exec")
     names = [name for _, name, _ in c_fields("exec")]
     assert names[-1] == "data"
     assert set(record_fields("exec")) - set(names) == {"filename", "argv", "argv_truncated"}
@@ -179,7 +178,7 @@ def constant(path: str, pattern: str) -> int:
 
 def test_counters_of_one_cpu_in_c_and_in_python() -> None:
     in_c = constant("probes/kintro.h", r"^#define COUNTERS (\d+)\b")
-    assert constant("kintro/sources/bpf.py", r"^COUNTERS = (\d+)\b") == in_c
+    assert constant("kintro/sources/probe.py", r"^COUNTERS = (\d+)\b") == in_c
     assert in_c * 8 % 64 == 0  # whole cache lines
 
 

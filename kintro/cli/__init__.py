@@ -7,7 +7,6 @@ import errno
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 from kintro import __version__
@@ -20,8 +19,8 @@ def _help_format(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; each verb's module adds its own part."""
+def parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
+    """The command line with some verbs, or all; each verb's module adds its own part."""
     top = argparse.ArgumentParser(
         prog="kintro",
         description="See what the Linux kernel does with processes, on this very kernel.",
@@ -33,10 +32,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=_help_format,
     )
     top.add_argument("--version", action="version", version=f"kintro {__version__}")
-    verbs = top.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for verb in VERBS:
+    parts = top.add_subparsers(title="verbs", prog="kintro", dest="verb", metavar="VERB", required=True)
+    for verb in verbs:
         module = importlib.import_module(f"kintro.cli.{verb.replace('-', '_')}")
-        part = verbs.add_parser(
+        part = parts.add_parser(
             verb,
             help=module.HELP,
             description=module.DESCRIPTION,
@@ -64,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_streams()
     try:
         try:
-            args = parser().parse_args(argv)
+            given = sys.argv[1:] if argv is None else argv
+            verbs = given[:1] if given[:1] and given[0] in VERBS else VERBS  # only what is asked for: quicker
+            args = parser(verbs).parse_args(given)
             return int(args.run(args))
         finally:
             sys.stdout.flush()
@@ -93,6 +94,8 @@ def _told(error: KintroError) -> int:
 
 def _bug(error: Exception) -> int:
     if os.environ.get("KINTRO_TRACEBACK"):
+        import traceback
+
         traceback.print_exception(error)
     return _told(
         KintroError(

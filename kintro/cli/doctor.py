@@ -162,13 +162,14 @@ def self_test() -> SelfTest:
     """Traces the whole system with the lifecycle probe while it makes the processes of a Witness."""
     from kintro.observers import doctor, lifecycle
     from kintro.observers.lifecycle_records import DECODE, PROBE
-    from kintro.sources.filters import Filters
+    from kintro.sources.bpf import Loading
+    from kintro.sources.rows import Rows
     from kintro.sources.trace import Trace
 
     seen: list[Witness] = []
     begin, end = os.pipe()
     try:
-        with Trace(PROBE, Filters(), None, DECODE, lifecycle.settled) as trace:
+        with Trace(Loading(PROBE), Rows(DECODE), lifecycle.settled) as trace:
 
             def work() -> None:  # called once all is attached, as its descriptor is readable
                 os.read(begin, 1)
@@ -177,7 +178,7 @@ def self_test() -> SelfTest:
 
             os.write(end, b"!")
             trace.when_readable(begin, work)
-            records = list(lifecycle.records(trace.batches()))
+            records = list(lifecycle.records(trace.rows()))
             assert trace.account is not None
             return doctor.self_test(records, lifecycle.tally(trace.account), seen[0])
     except KintroError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ class Output:
         self.closed = False
         self.error: KintroError | None = None
         terminal = self._file.isatty()
-        self.width = shutil.get_terminal_size().columns if terminal else None
+        self.width = _columns() if terminal else None
         self.colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def line(self, text: str) -> None:
@@ -51,6 +50,12 @@ class Output:
             self.error = KintroError(f"cannot write {self._name}: {error.strerror}", None, EX_IOERR)
         # What is still buffered must go somewhere when the interpreter flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+
+
+def _columns() -> int:
+    import shutil  # slow to import, and only a terminal has columns
+
+    return shutil.get_terminal_size().columns
 
 
 def _opened(path: str) -> TextIO:

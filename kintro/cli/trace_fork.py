@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    # What `show` needs is imported before tracing begins, not while the first events wait.
+    # A tree counts the threads of each process, and a saved session can be shown either way.
+    defines = {"THREADS": 1} if args.threads or args.tree or args.save else {}
+    loading = tracing.loading(args, "lifecycle", defines)
+    # Imported while that goes on, and before tracing begins, not while the first events wait.
     from kintro.observers import lifecycle, lifecycle_text  # noqa: F401
     from kintro.renderers import jsonl, terminal  # noqa: F401
 
@@ -54,9 +57,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     ) -> None:
         show(args, records, counts, begin_ns, out)
 
-    # A tree counts the threads of each process, and a saved session can be shown either way.
-    wanted = args.threads or args.tree or args.save
-    return tracing.run(args, signals, lifecycle, shown, {"THREADS": 1} if wanted else {})
+    return tracing.run(args, signals, loading, lifecycle, shown, defines)
 
 
 def show(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import select
 import sys
 import time
@@ -92,9 +91,21 @@ def _uid(user: str) -> int:
         raise KintroError(f"no user {user!r}", "name one that `getent passwd` lists", EX_NOINPUT) from None
 
 
+def loading(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> Any:
+    """Begins to load a probe. Its observer, and whatever else is slow to import, is to be imported then."""
+    from kintro.sources.bpf import Loading
+
+    if args.command and args.pid is not None:
+        raise KintroError("give either --pid or a command, not both", None, EX_USAGE)
+    begun = Loading(probe, filters(args), defines)
+    _require_initial_namespace(args)
+    return begun
+
+
 def run(
     args: argparse.Namespace,
     signals: Signals,
+    loading: Any,
     observer: Any,
     show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
     defines: Mapping[str, int],
@@ -104,47 +115,42 @@ def run(
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
     """
     from kintro.cli.output import Output
-    from kintro.sources.bpf import require_tracing
     from kintro.sources.command import Command
+    from kintro.sources.rows import Rows
     from kintro.sources.trace import Trace
 
-    if args.command and args.pid is not None:
-        raise KintroError("give either --pid or a command, not both", None, EX_USAGE)
-    require_tracing()
-    _require_initial_namespace(args)
     with ExitStack() as stack:
         output = Output(args.output)
         make = (lambda: Command(args.command, args.as_root)) if args.command else None
-        trace = stack.enter_context(
-            Trace(
-                observer.PROBE, filters(args), defines, observer.DECODE, observer.settled, make, args.duration
-            )
-        )
+        saver = stack.enter_context(_Saver()) if args.save is not None else None
+        order = saver.columns(observer) if saver else Rows(observer.DECODE)
+        trace = stack.enter_context(Trace(loading, order, observer.settled, make, args.duration))
         command = trace.command
         if command is not None:
             signals.forward_pending(command.send)
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        saver = stack.enter_context(_Saver(args, defines, observer, begin_ns))
+        if saver is not None:
+            saver.open(args, defines, observer, begin_ns)
         trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))
         _say_begun(args)
 
-        def saved() -> Iterator[Any]:
-            for batch in trace.batches():
-                saver.write(batch)
+        def rows() -> Iterator[Any]:
+            for batch in trace.rows():
                 yield batch
                 output.flush()
-                if output.closed and command is None and args.save is None:
+                if output.closed and command is None and saver is None:
                     trace.stop()
 
         def counts() -> Mapping[str, Any] | None:
             return observer.tally(trace.account) if trace.account else None
 
-        show(pumped(observer.records(saved()), trace.drain), counts, begin_ns, output)
-        saver.close(counts())
+        show(pumped(observer.records(rows()), trace.drain), counts, begin_ns, output)
+        if saver is not None:
+            saver.close(counts())
         output.flush()
         if command is not None:
             _wait(command, signals)
-        problem = output.error or saver.error
+        problem = output.error or (saver.error if saver is not None else None)
         if problem is not None:
             raise problem
         return command.exit_code if command else 0
@@ -159,29 +165,11 @@ def pumped(stream: Iterator[Any], drain: Callable[[], None]) -> Iterator[Any]:
 
 
 class _Saver:
-    """Writes a session, or nothing without --save. A failure is told at once and kept; tracing goes on."""
+    """Writes a session. A failure is told at once and kept; tracing goes on."""
 
-    def __init__(
-        self, args: argparse.Namespace, defines: Mapping[str, int], observer: Any, begin_ns: int
-    ) -> None:
-        from kintro.sources.session import SessionWriter
-
+    def __init__(self) -> None:
         self.error: KintroError | None = None
-        self._writer = None
-        if args.save is not None:
-            header = {
-                "verb": args.verb,
-                "options": _given(args),
-                "defines": dict(defines),
-                "kintro": kintro.__version__,
-                "kernel": platform.release(),
-                "machine": platform.machine(),
-                "host": platform.node(),
-                "clock": "CLOCK_MONOTONIC",
-                "begin_ns": begin_ns,
-                "begin_realtime_ns": time.time_ns(),
-            }
-            self._writer = SessionWriter(args.save, observer.dtypes(), header)
+        self._writer: Any = None
 
     def __enter__(self) -> _Saver:
         return self
@@ -189,12 +177,39 @@ class _Saver:
     def __exit__(self, *_: object) -> None:
         self._try(lambda writer: writer.close())
 
-    def write(self, batch: Mapping[str, Any]) -> None:
-        for kind, events in batch.items():
-            self._try(partial(_write, kind, events))
+    def columns(self, observer: Any) -> Any:
+        """The order for a Trace that saves what it sees."""
+        from kintro.sources.columns import Columns
+
+        return Columns(observer.DECODE, observer.dtypes(), self._write)
+
+    def open(
+        self, args: argparse.Namespace, defines: Mapping[str, int], observer: Any, begin_ns: int
+    ) -> None:
+        """Begins the session. KintroError if that cannot be."""
+        from kintro.sources.session import SessionWriter
+
+        uname = os.uname()
+        header = {
+            "verb": args.verb,
+            "options": _given(args),
+            "defines": dict(defines),
+            "kintro": kintro.__version__,
+            "kernel": uname.release,
+            "machine": uname.machine,
+            "host": uname.nodename,
+            "clock": "CLOCK_MONOTONIC",
+            "begin_ns": begin_ns,
+            "begin_realtime_ns": time.time_ns(),
+        }
+        self._writer = SessionWriter(args.save, observer.dtypes(), header)
 
     def close(self, counts: Mapping[str, Any] | None) -> None:
         self._try(lambda writer: writer.close({"counts": counts}))
+
+    def _write(self, batch: Mapping[str, Any]) -> None:
+        for kind, events in batch.items():
+            self._try(partial(_write, kind, events))
 
     def _try(self, call: Callable[[Any], None]) -> None:
         if self._writer is None or self.error is not None:

@@ -12,10 +12,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kintro.observers.lifecycle_records import (
     DECODE,
@@ -32,11 +29,14 @@ from kintro.observers.lifecycle_records import (
     clone_flag_names,
     dtypes,
 )
+from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
 from kintro.sources.filters import Filters
-from kintro.sources.ring import Batch, in_time_order
-from kintro.sources.session import Session, read_batches
+from kintro.sources.rows import Row, Rows
 from kintro.sources.trace import Account, Trace
+
+if TYPE_CHECKING:
+    from kintro.sources.session import Session
 
 _REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.h
 
@@ -46,10 +46,10 @@ def settled(counters: Mapping[str, int]) -> bool:
     return counters["left"] >= counters["leaving"]
 
 
-def records(batches: Iterable[Batch]) -> Iterator[Any]:
-    """The records of a live trace's batches in order of time."""
+def records(batches: Iterable[list[tuple[str, Row]]]) -> Iterator[Any]:
+    """The records of a live trace's rows."""
     for batch in batches:
-        for kind, row in in_time_order(batch, RANKS):
+        for kind, row in batch:
             yield RECORDS[kind](*row)
 
 
@@ -61,7 +61,7 @@ class Run:
         self._seen: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Event]:
-        for event in Adoptions().events(records(self._trace.batches())):
+        for event in Adoptions().events(records(self._trace.rows())):
             self._seen[counted_as(event)] += 1
             yield event
 
@@ -88,23 +88,19 @@ def trace(
     Raises KintroError for whatever stands against it, as the command line tells it.
     """
     if command is not None:
-        filters = replace(filters or Filters(), command=True)
-    with Trace(
-        PROBE,
-        filters or Filters(),
-        {"THREADS": 1} if threads else {},
-        DECODE,
-        settled,
-        (lambda: Command(command)) if command is not None else None,
-        duration_s,
-    ) as running:
+        filters = (filters or Filters())._replace(command=True)
+    make = (lambda: Command(command)) if command is not None else None
+    loading = Loading(PROBE, filters, {"THREADS": 1} if threads else {})
+    with Trace(loading, Rows(DECODE), settled, make, duration_s) as running:
         yield Run(running)
 
 
 def saved_records(session: Session) -> Iterator[Any]:
     """The records of a saved session in order of time, read as they are asked for."""
 
-    def rows(kind: str, dtype: np.dtype) -> Iterator[Any]:
+    from kintro.sources.session import read_batches  # numpy and Arrow, which a live trace does not need
+
+    def rows(kind: str, dtype: Any) -> Iterator[Any]:
         for batch in read_batches(session, kind, dtype):
             yield from map(RECORDS[kind], *zip(*batch.tolist(), strict=True))
 
@@ -147,7 +143,7 @@ def _reparent(orphan: Orphan, reaper: Reaper) -> Reparent:
         new_ppid=reaper.new_ppid if found else None,
         new_parent_start_time_ns=reaper.new_start_time_ns if found else None,
         reason=_reason(reaper) if found else None,
-        zombie=bool(orphan.zombie),
+        zombie=bool(orphan.exit_state),
     )
 
 
@@ -199,8 +195,7 @@ def _picked(event: Event, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(event, name) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What a run counted, by counters in the kernel. None: not known."""
 
     duration_ns: int | None
@@ -269,4 +264,4 @@ def counted_as(event: Event) -> str:
 
 
 def summary_json(result: Summary) -> dict[str, Any]:
-    return {"type": "summary"} | {f.name: getattr(result, f.name) for f in fields(result)}
+    return {"type": "summary"} | result._asdict()

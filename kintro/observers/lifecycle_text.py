@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from kintro.observers.lifecycle import Summary
@@ -93,19 +92,19 @@ def summary_line(summary: Summary) -> str:
     return text + ": INCOMPLETE"
 
 
-@dataclass(slots=True)
 class Process:
     """One process in the making of a tree."""
 
-    key: Key
-    parent: Key | None = None
-    born: bool = False  # its fork was seen
-    programs: list[bytes] = field(default_factory=list)  # comm at the fork, then after each exec
-    argv: str = ""
-    threads: int = 0
-    end: Exit | None = None
-    adopted_by: Reparent | None = None
-    children: list[Key] = field(default_factory=list)
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.parent: Key | None = None
+        self.born = False  # its fork was seen
+        self.programs: list[bytes] = []  # comm at the fork, then after each exec
+        self.argv = ""
+        self.threads = 0
+        self.end: Exit | None = None
+        self.adopted_by: Reparent | None = None
+        self.children: list[Key] = []
 
 
 def processes(events: Iterable[Event]) -> dict[Key, Process]:

@@ -1,41 +1,35 @@
-"""Compiles, loads and attaches a probe through bcc; the only module that knows bcc.
+"""Compiles and loads a probe through bcc; the only module that knows bcc.
 
 A loaded probe is programs and maps known by their file descriptors. They live as long as the process that
 holds them: nothing is pinned, so that even kill -9 leaves nothing behind.
 
-What a probe's C text tells by convention (probes/kintro.h): functions `tp_<name>` are attached to the raw
-tracepoint of that name, in the reverse of their order in the file, and detached in that order; functions
-`tail_<n>` fill the map `tails`; RING and COUNTER lines name rings and counters.
-
-Cost: 0.2 to 0.4 s and about 120 MB of memory for the compiler, but only where kept.py has nothing kept.
+Cost: 0.2 to 0.4 s and about 120 MB of memory for the compiler, but only where kept.py has nothing kept; else
+the verifier's 30 to 60 ms, in a thread of their own. So nothing here imports numpy: that takes as long, and
+whoever needs both has them side by side.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
-import mmap
 import os
 import re
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from kintro.errors import EX_NOPERM, EX_UNAVAILABLE, KintroError
 from kintro.sources import host, kept
-from kintro.sources.descendants import descendants, has_ended
+from kintro.sources.bpf_syscall import map_attributes
 from kintro.sources.filters import Filters
-from kintro.sources.probes import c_struct, probe_text
-from kintro.sources.ring import Reader, Ring, map_size
+from kintro.sources.probe_source import probe_text
 
 LOG_LINES = 12  # of the compiler's or verifier's last words
-COUNTERS = 32  # of kintro.h: counters for each CPU
 
 # bcc before 0.37 parses its own headers for kernels from 6.19 on only with these.
 _FLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag")
@@ -92,130 +86,64 @@ def require_tracing() -> None:
         )
 
 
-class Probe:
-    """A compiled and loaded probe; a context manager. Attached by `attach`, not before.
+Loaded = tuple[dict[str, int], dict[str, int]]  # programs and maps, name → descriptor
 
-    `reader` reads its rings. Raises KintroError where bcc, the kernel or the verifier refuse.
+
+class Loading:
+    """A probe on its way into the kernel: as kept from a run before, in a thread, or else compiled.
+
+    Raises KintroError where tracing cannot work at all.
     """
 
     def __init__(
         self, name: str, filters: Filters | None = None, defines: Mapping[str, int] | None = None
     ) -> None:
         require_tracing()
-        filters = filters or Filters()
-        text = probe_text(name)
-        cpus = len(_possible_cpus())
-        parameters = {"CPUS": cpus, **filters.defines(), **(defines or {})}
-        self._links: list[int] = []
-        self._programs, self._maps = _loaded(text, parameters)
-        counters = re.findall(r"^COUNTER\((\w+), (\d+)\);", text, re.MULTILINE)
-        self._slots = {counter: int(slot) for counter, slot in counters}
-        fds: dict[str, tuple[int, Ring]] = {}
-        for kind, number in re.findall(r"^RING\((\w+), (\d+), \d+\);", text, re.MULTILINE):
-            self._slots[f"{kind}_sent"], self._slots[f"{kind}_lost"] = 2 * int(number), 2 * int(number) + 1
-            fd = self._maps[f"{kind}_ring"]
-            fds[kind] = fd, Ring(fd, map_size(fd), *c_struct(text, f"{kind}_event"))
-        self.reader = Reader(fds)
-        self.dtypes = {kind: ring.dtype for kind, (_, ring) in fds.items()}
-        self._counters = self._mapped("counters", cpus * COUNTERS).reshape(cpus, COUNTERS)
-        for program, fd in self._programs.items():
-            if program.startswith("tail_"):
-                self._update("tails", int(program[5:]), struct.pack("=I", fd))
-        if filters.targets and filters.follow:
-            self._scanning = self._mapped("scanning", 1)
+        self.filters = filters or Filters()
+        self.text = probe_text(name)
+        self.cpus = _possible_cpus()
+        self._parameters = {"CPUS": self.cpus, **self.filters.defines(), **(defines or {})}
+        self._key, self._store = kept.key_of(self.text, self._parameters), kept.Store()
+        self._loaded: Loaded | None = None
+        self._thread = threading.Thread(target=self._load_kept)
+        self._thread.start()
 
-    def __enter__(self) -> Probe:
-        return self
+    def result(self) -> Loaded:
+        """Waits for it; to be called once, and the descriptors are the caller's to close.
 
-    def __exit__(self, *_: object) -> None:
-        self.detach()
-        self.reader.__exit__()
-        for fds in (self._programs, self._maps):
-            while fds:
-                os.close(fds.popitem()[1])
-
-    def attach(self, pid: int | None = None, scan: bool = False) -> None:
-        """Starts tracing; with a process to pick, and with `scan` its descendants that are there already."""
-        if pid is not None:
-            self.add_target(pid)
-            if scan:
-                self._scanning[0] = 1
-        for program, fd in reversed(list(self._programs.items())):
-            if program.startswith("tp_"):
-                try:
-                    self._links.append(kept.attach_raw_tracepoint(fd, program[3:]))
-                except OSError as error:
-                    message = f"cannot attach to the tracepoint {program[3:]}: {error.strerror}"
-                    raise KintroError(message, None, EX_UNAVAILABLE) from error
-        if scan and pid is not None:
-            self._add_descendants(pid)
-            self._scanning[0] = 0
-
-    def detach(self) -> None:
-        """Stops tracing; what the rings hold can still be read."""
-        while self._links:
-            os.close(self._links.pop())
-
-    def add_target(self, pid: int) -> None:
-        self._update("targets", pid, struct.pack("=Q", 1))
-
-    def _add_descendants(self, pid: int) -> None:
-        """Adds who is there; one that ended between being listed and being added is taken out again."""
-        for descendant in descendants(pid):
-            self.add_target(descendant)
-            if has_ended(descendant):
-                kept.delete(self._maps["targets"], struct.pack("=I", descendant))
-
-    def has_targets(self) -> bool:
-        """Whether a process that passes the pid filter is still alive."""
-        return not kept.is_empty(self._maps["targets"], 4)
-
-    def counters(self) -> dict[str, int]:
-        """All counters of the probe by name, summed over the CPUs, and `missed`.
-
-        `missed`: runs of its programs that the kernel skipped because one was already running on that CPU
-        (recursion_misses in the fdinfo of a BPF program, kernel 5.12 and newer).
+        KintroError where bcc, the kernel or the verifier refuse.
         """
-        sums = self._counters.sum(axis=0)
-        values = {name: int(sums[slot]) for name, slot in self._slots.items()}
-        about = map(kept.fdinfo, self._programs.values())
-        values["missed"] = sum(int(info.get("recursion_misses", 0)) for info in about)
-        return values
+        self._thread.join()
+        return self._loaded or self._compiled()
 
-    def counter(self, name: str) -> int:
-        """One counter, summed over the CPUs: costs microseconds."""
-        return int(self._counters[:, self._slots[name]].sum())
+    def close(self) -> None:
+        """Instead of `result`: closes what has been loaded."""
+        self._thread.join()
+        for fds in self._loaded or ():
+            for fd in fds.values():
+                os.close(fd)
 
-    def _mapped(self, name: str, count: int) -> np.ndarray:
-        size = -(-count * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
-        return np.frombuffer(mmap.mmap(self._maps[name], size), np.uint64, count)
+    def _load_kept(self) -> None:
+        image = self._store.read(self._key) if self._key is not None else None
+        if self._key is not None and image is not None:
+            try:
+                self._loaded = kept.loaded(image)
+            except (KintroError, OSError, ValueError, TypeError, KeyError, struct.error):  # of any kind
+                self._store.remove(self._key)
 
-    def _update(self, name: str, key: int, value: bytes) -> None:
+    def _compiled(self) -> Loaded:
+        """And kept for the next time. Not in the thread: it takes standard error for itself meanwhile."""
+        bcc = load_bcc()
+        module, programs = _compile(bcc, self.text, self._parameters)
         try:
-            kept.update(self._maps[name], struct.pack("=I", key), value)
-        except OSError as error:
-            raise KintroError(f"cannot write a BPF map: {error.strerror}", None, EX_UNAVAILABLE) from error
-
-
-def _loaded(text: str, parameters: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-    """Programs and maps, name → descriptor: as kept from a run before, or else compiled, and then kept."""
-    name, store = kept.name_of(text, parameters), kept.Store()
-    if name is not None and (image := store.read(name)) is not None:
-        try:
-            return kept.loaded(image)
-        except (OSError, ValueError, TypeError, KeyError, struct.error):  # whatever is wrong with it
-            store.remove(name)
-    bcc = load_bcc()
-    module, programs = _compile(bcc, text, parameters)
-    try:
-        maps = _tables(bcc.lib, module.module)
-        if name is not None:
-            with suppress(ValueError, OSError, KeyError):  # else it is compiled again next time
-                store.write(name, _image(bcc.lib, module.module, programs, maps))
-        # Descriptors of our own, so that bcc and the memory of its compiler can go.
-        return {p: os.dup(fd) for p, fd in programs.items()}, {m: os.dup(fd) for m, fd in maps.items()}
-    finally:
-        module.cleanup()
+            maps = _tables(bcc.lib, module.module)
+            if self._key is not None:
+                with suppress(ValueError, OSError, KeyError):  # else it is compiled again next time
+                    self._store.write(self._key, _image(bcc.lib, module.module, programs, maps))
+            # Descriptors of our own, so that bcc and the memory of its compiler can go.
+            return {p: os.dup(fd) for p, fd in programs.items()}, {m: os.dup(fd) for m, fd in maps.items()}
+        finally:
+            module.cleanup()
 
 
 def _tables(lib: Any, module: int) -> dict[str, int]:
@@ -238,7 +166,7 @@ def _image(lib: Any, module: int, programs: Mapping[str, int], maps: Mapping[str
     files.update(re.findall(r"/.*/lib(?:bcc|bpf|clang|LLVM)[^/\n]*\.so.*$", mapped, re.MULTILINE))
     by_fd = {fd: name for name, fd in maps.items()}
     return kept.Image(
-        {name: kept.map_attributes(fd) for name, fd in maps.items()},
+        {name: map_attributes(fd) for name, fd in maps.items()},
         {name: kept.unlinked(code(name.encode()), by_fd) for name in programs},
         {file: kept.identity(file) for file in sorted(files)},
     )
@@ -289,10 +217,7 @@ def _stderr_kept() -> Iterator[Any]:
             os.close(saved)
 
 
-def _possible_cpus() -> Sequence[int]:
-    """CPU numbers that may ever be used (sysfs-devices-system-cpu, possible)."""
-    cpus: list[int] = []
-    for part in (host.read_text("sys/devices/system/cpu/possible") or "0").split(","):
-        first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
-    return range(max(cpus) + 1)
+def _possible_cpus() -> int:
+    """One more than the highest CPU number that may ever be used (sysfs-devices-system-cpu, possible)."""
+    ranges = host.read_text("sys/devices/system/cpu/possible") or "0"
+    return 1 + max(map(int, re.findall(r"\d+", ranges)))

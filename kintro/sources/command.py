@@ -12,10 +12,9 @@ import errno
 import os
 import pwd
 import select
-import shutil
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kintro.errors import EX_NOINPUT, KintroError
 
@@ -25,8 +24,7 @@ TERM_S = 3.0  # from SIGTERM to SIGKILL, for a command that must not outlive us
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """Who a command runs as."""
 
     uid: int
@@ -124,6 +122,8 @@ class Command:
 
 def _become(argv: list[str], user: User | None, go: int, failed: int) -> None:
     """In the child: waits to be let go, then is the command. Never returns."""
+    import shutil  # here, before this is a user who may not be able to read it
+
     code = 0
     try:
         if not os.read(go, 1):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import struct
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from kintro.errors import EX_NOINPUT, KintroError
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(NamedTuple):
     """What a probe lets through, decided in the kernel. None: no such filter; several must all hold."""
 
     pid: int | None = None  # this process
@@ -42,7 +40,7 @@ class Filters:
         if self.uid is not None:
             found["FILTER_UID"] = self.uid
         if self.comm is not None:
-            low, high = np.frombuffer(self.comm[:15].ljust(16, b"\0"), np.uint64).tolist()
+            low, high = struct.unpack("=QQ", self.comm[:15].ljust(16, b"\0"))
             found["FILTER_COMM_LOW"], found["FILTER_COMM_HIGH"] = low, high
         if self.cgroup is not None:
             found["FILTER_CGROUP"], found["FILTER_CGROUP_LEVEL"] = _cgroup_id_and_level(self.cgroup)

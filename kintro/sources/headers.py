@@ -15,7 +15,6 @@ wide integers align differently, so that everything behind a `long: 64` gap woul
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import struct
 import tempfile
@@ -161,12 +160,13 @@ _BPF_COMMON_H = """\
 
 def header_files(structs: str) -> dict[str, str]:
     """Relative path → text of every file in the tree."""
-    major, minor, sub = kernel_version(platform.release())
+    major, minor, sub = kernel_version(os.uname().release)
     version = (
         "#pragma once\n#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))\n"
         f"#define LINUX_VERSION_CODE KERNEL_VERSION({major}, {minor}, {sub})\n"
     )
-    arch = _ARCH.get(platform.machine(), platform.machine())
+    machine = os.uname().machine
+    arch = _ARCH.get(machine, machine)
     return {
         "include/linux/kconfig.h": _KCONFIG_H.format(page_bytes=os.sysconf("SC_PAGESIZE")),
         "include/linux/types.h": _TYPES_H,

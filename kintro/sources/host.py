@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gzip
 import os
-import platform
 import re
-import socket
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from kintro.sources import bpf_syscall
 
 ROOT = Path("/")
 
@@ -26,13 +24,11 @@ CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38
 # Inode of the initial pid namespace, include/linux/proc_ns.h PROC_PID_INIT_INO.
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
-_BPF_NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}  # syscall tables
 _NETLINK_CONNECTOR, _CN_IDX_PROC = 11, 1  # include/uapi/linux/netlink.h, connector.h
 _NO_LIMIT = 1 << 60  # cgroup v1 shows "no limit" as the largest multiple of a page
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """A line of proc_pid_mounts(5)."""
 
     point: str
@@ -58,7 +54,7 @@ def read_int(path: str, root: Path = ROOT) -> int | None:
 
 
 def kernel_release() -> str:
-    return platform.release()
+    return os.uname().release
 
 
 def kernel_version(release: str) -> tuple[int, int, int]:
@@ -179,6 +175,9 @@ def hidepid(root: Path = ROOT) -> str | None:
 
 def config_option(name: str, root: Path = ROOT) -> str | None:
     """`y`, `m`, `n` or a value from the kernel's own configuration; None where it is not to be read."""
+    import gzip
+    import zlib
+
     try:
         text = gzip.decompress((root / "proc/config.gz").read_bytes()).decode(errors="replace")
     except (OSError, EOFError, zlib.error):
@@ -235,7 +234,7 @@ def bpf_errno() -> str | None:
 
     `EPERM` where it is not for this user or a seccomp filter forbids it. None: its number is not known here.
     """
-    number = _BPF_NR.get(platform.machine())
+    number = bpf_syscall.NUMBERS.get(os.uname().machine)
     if number is None:
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -263,6 +262,8 @@ def has_proc_connector(root: Path = ROOT) -> bool | None:
 
 def proc_connector_errno() -> str | None:
     """The error of joining the process events' netlink group, which needs no reply; None if it works."""
+    import socket
+
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_CONNECTOR) as connector:
             connector.bind((0, _CN_IDX_PROC))

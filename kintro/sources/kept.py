@@ -1,4 +1,4 @@
-"""Keeps a compiled probe between runs, so that a second start needs neither compiler nor BTF; and bpf(2).
+"""Keeps a compiled probe between runs, so that a second start needs neither compiler nor BTF.
 
 What is kept: the attributes of the maps and the bytecode of the programs, in a file of /var/cache/kintro.
 
@@ -8,132 +8,64 @@ and none is a symbolic link; the folder and its files are closed to all others. 
 the descriptor that is then used: nothing can be exchanged in between. A file is plain JSON below a checksum
 and is never executed as Python; the kernel's verifier judges its programs as it does those of the compiler.
 
-A file's name is a digest of whatever the bytecode depends on; the file tells which compiler made it, and
-counts only as long as that is still there, unchanged. What does not fit or is damaged is compiled again.
+A file counts for one Key: whatever the bytecode depends on, word for word, of which its name is a checksum.
+It tells which compiler made it, and counts only as long as that is still there, unchanged. What does not
+fit or is damaged is compiled again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
 import stat
 import struct
 import sys
+import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kintro import __version__
-from kintro.errors import EX_UNAVAILABLE, KintroError
+from kintro.sources.bpf_syscall import create_map, load_program
 
 FOLDER = Path("/var/cache/kintro")
 FILES_MAX = 16
 BYTES_MAX = 16 << 20  # of a file
 UNUSED_S = 90 * 86400  # after which a file is dropped
-_FORMAT = b"kintro kept probe 1"
-_NAME = re.compile(r"([0-9a-f]{16})-[0-9a-f]{64}")
+_FORMAT = b"kintro kept probe 2"
+_NAME = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
 _TEMPORARY = re.compile(r"\.(\d+)\.\d+\.new")
-_SOURCES = ("bpf.py", "btf.py", "headers.py", "kept.py")  # beside this file: they make what is compiled
+# Beside this file: they make what is compiled.
+_SOURCES = ("bpf.py", "bpf_syscall.py", "btf.py", "headers.py", "kept.py")
 _VARIABLES = (b"ARCH", b"LD_LIBRARY_PATH", b"LD_PRELOAD")  # which bcc is found, and what it makes
 
-# include/uapi/linux/bpf.h: enum bpf_cmd, and what else goes with them.
-_MAP_CREATE, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _MAP_GET_NEXT_KEY = 0, 2, 3, 4
-_PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
-_RAW_TRACEPOINT, _LD_IMM64, _PSEUDO_MAP_FD = 17, 0x18, 1
+_LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1  # include/uapi/linux/bpf.h
 _INSTRUCTION = struct.Struct("=BBhi")
-_SYSCALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Key(NamedTuple):
+    """What a compiled probe depends on."""
+
+    kernel: str
+    rest: str
+
+    @property
+    def name(self) -> str:
+        """Of its file: a checksum of the kernel and one of all."""
+        return f"{zlib.crc32(self.kernel.encode()):08x}-{zlib.crc32(repr(self).encode()):08x}"
+
+
+class Image(NamedTuple):
     """A compiled probe. Code is in hexadecimal; where it names a map there is a 0 for its descriptor."""
 
     maps: Mapping[str, list[int]]  # name → type, bytes of a key, bytes of a value, entries, flags
     programs: Mapping[str, tuple[str, dict[str, str]]]  # name → code, {byte offset: name of the map}
     made_by: Mapping[str, list[int]]  # path of a file of the compiler → its `identity`
-
-
-def bpf(command: int, attributes: bytes) -> int:
-    """bpf(2); what it opens is closed on exec. OSError if the kernel refuses."""
-    number = _SYSCALLS.get(os.uname().machine)
-    if number is None or struct.calcsize("P") != 8:
-        raise KintroError(f"kintro cannot trace on {os.uname().machine} yet", None, EX_UNAVAILABLE)
-    for _ in range(5):  # EAGAIN: a signal came while the verifier was at work
-        buffer = ctypes.create_string_buffer(attributes, 128)
-        result = int(_libc.syscall(number, command, buffer, 128))
-        if result >= 0:
-            return result
-        error = ctypes.get_errno()
-        if error not in (11, 4):  # EAGAIN, EINTR
-            break
-    raise OSError(error, os.strerror(error))
-
-
-def update(fd: int, key: bytes, value: bytes) -> None:
-    """Writes an element of a map."""
-    key_at, value_at = (
-        ctypes.create_string_buffer(key, len(key)),
-        ctypes.create_string_buffer(value, len(value)),
-    )
-    addresses = ctypes.addressof(key_at), ctypes.addressof(value_at)
-    bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", fd, *addresses, 0))
-
-
-def delete(fd: int, key: bytes) -> None:
-    """Takes an element out of a map, if it is there."""
-    at = ctypes.create_string_buffer(key, len(key))
-    with contextlib.suppress(FileNotFoundError):
-        bpf(_MAP_DELETE_ELEM, struct.pack("=IxxxxQQQ", fd, ctypes.addressof(at), 0, 0))
-
-
-def is_empty(fd: int, key_bytes: int) -> bool:
-    """Whether a hash map has no element."""
-    key = ctypes.create_string_buffer(key_bytes)
-    with contextlib.suppress(FileNotFoundError):
-        bpf(_MAP_GET_NEXT_KEY, struct.pack("=IxxxxQQQ", fd, 0, ctypes.addressof(key), 0))
-        return False
-    return True
-
-
-def attach_raw_tracepoint(program_fd: int, name: str) -> int:
-    """The descriptor of a link that holds the program attached."""
-    at = ctypes.create_string_buffer(name.encode())
-    return bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIxxxx", ctypes.addressof(at), program_fd))
-
-
-def fdinfo(fd: int) -> dict[str, str]:
-    """What /proc tells of a BPF descriptor."""
-    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def map_attributes(fd: int) -> list[int]:
-    """What a map is created with, as in Image.maps."""
-    info = fdinfo(fd)
-    return [int(info[name], 0) for name in ("map_type", "key_size", "value_size", "max_entries", "map_flags")]
-
-
-def _create_map(name: str, attributes: list[int]) -> int:
-    packed = struct.pack("=5I8x16s", *attributes, name.encode()[:15])
-    try:
-        return bpf(_MAP_CREATE, packed)
-    except PermissionError:  # before 5.11 maps count as locked memory; bcc too lifts the limit
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        return bpf(_MAP_CREATE, packed)
-
-
-def _load_program(name: str, code: bytes) -> int:
-    at, gpl = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
-    values = len(code) // 8, ctypes.addressof(at), ctypes.addressof(gpl), name.encode()[:15]
-    return bpf(_PROG_LOAD, struct.pack("=IIQQ24x16s", _RAW_TRACEPOINT, *values))
 
 
 def unlinked(code: bytes, maps: Mapping[int, str]) -> tuple[str, dict[str, str]]:
@@ -159,17 +91,37 @@ def loaded(image: Image) -> tuple[dict[str, int], dict[str, int]]:
     programs, maps = dict[str, int](), dict[str, int]()
     try:
         for name, attributes in image.maps.items():
-            maps[name] = _create_map(name, attributes)
-        for name, (code, names) in image.programs.items():
-            bound = bytearray.fromhex(code)
-            for offset, map_name in names.items():
-                struct.pack_into("=i", bound, int(offset) + 4, maps[map_name])
-            programs[name] = _load_program(name, bytes(bound))
+            maps[name] = create_map(name, attributes)
+        codes = {name: _bound(*program, maps) for name, program in image.programs.items()}
+        # Each in a thread of its own: the verifier takes its time, and needs no other lock.
+        errors: list[OSError] = []
+
+        def load(name: str) -> None:
+            try:
+                programs[name] = load_program(name, codes[name])
+            except OSError as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=load, args=(name,)) for name in codes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
     except BaseException:
         for fd in (*programs.values(), *maps.values()):
             os.close(fd)
         raise
-    return programs, maps
+    return {name: programs[name] for name in image.programs}, maps
+
+
+def _bound(code: str, names: Mapping[str, str], maps: Mapping[str, int]) -> bytes:
+    """A program's code with the descriptors of its maps."""
+    bound = bytearray.fromhex(code)
+    for offset, name in names.items():
+        struct.pack_into("=i", bound, int(offset) + 4, maps[name])
+    return bytes(bound)
 
 
 def identity(path: str) -> list[int]:
@@ -177,43 +129,34 @@ def identity(path: str) -> list[int]:
     return [(status := os.stat(path)).st_size, status.st_mtime_ns, status.st_ino]
 
 
-def name_of(text: str, parameters: Mapping[str, int]) -> str | None:
-    """The name of the kept file of a probe on this kernel; None if that cannot be told."""
-    import hashlib
-
+def key_of(text: str, parameters: Mapping[str, int]) -> Key | None:
+    """Of a probe on this kernel, by its text and its #defines; None if that cannot be told."""
     try:
         # The notes hold the build id. A host's name is not the kernel's.
         about = Path("/sys/kernel/notes").read_bytes(), os.stat("/sys/kernel/btf/vmlinux").st_size
-        kernel = [*os.uname()[2:], *about]
         sources = [Path(__file__).with_name(source).read_bytes() for source in _SOURCES]
     except OSError:
         return None
     limits = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_NPROCESSORS_CONF")
     variables = [os.environb.get(name) for name in _VARIABLES]
-    others = repr([__version__, text, *parameters.items(), limits, variables]).encode()
-    of_kernel = hashlib.sha256(repr(kernel).encode()).hexdigest()
-    of_all = hashlib.sha256(repr([of_kernel, sources, others]).encode()).hexdigest()
-    return f"{of_kernel[:16]}-{of_all}"
+    rest = __version__, text, *parameters.items(), limits, variables, sources
+    return Key(repr([*os.uname()[2:], *about]), repr(rest))
 
 
-def encoded(name: str, image: Image) -> bytes:
+def encoded(key: Key, image: Image) -> bytes:
     """The bytes of a kept file."""
-    import hashlib
-
-    body = json.dumps({"name": name, **asdict(image)}).encode()
-    return b"%b %b\n%b" % (_FORMAT, hashlib.sha256(body).hexdigest().encode(), body)
+    body = json.dumps({"key": key._asdict(), **image._asdict()}).encode()
+    return b"%b %08x\n%b" % (_FORMAT, zlib.crc32(body), body)
 
 
-def decoded(name: str, data: bytes) -> Image:
-    """The inverse. ValueError if it is damaged, of another format or of another name."""
-    import hashlib
-
+def decoded(key: Key, data: bytes) -> Image:
+    """The inverse. ValueError if it is damaged, of another format or of another key."""
     head, _, body = data.partition(b"\n")
-    if head != b"%b %b" % (_FORMAT, hashlib.sha256(body).hexdigest().encode()):
+    if head != b"%b %08x" % (_FORMAT, zlib.crc32(body)):
         raise ValueError("damaged")
     fields = json.loads(body)
-    if fields.pop("name") != name:
-        raise ValueError("another file's content")
+    if Key(**fields.pop("key")) != key:
+        raise ValueError("another key's content")
     return Image(**fields)
 
 
@@ -251,15 +194,15 @@ class Store:
     def __init__(self, folder: Path = FOLDER, top: Path = Path("/"), owner: int = 0) -> None:
         self._where = folder, top, owner
 
-    def read(self, name: str) -> Image | None:
-        """What is kept under a name, if it is to be trusted and its compiler is still there."""
+    def read(self, key: Key) -> Image | None:
+        """What is kept of it, if it is to be trusted and its compiler is still there."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # else a FIFO would block
         try:
-            with _opened(*self._where) as fd, open(os.open(name, flags, dir_fd=fd), "rb") as file:
+            with _opened(*self._where) as fd, open(os.open(key.name, flags, dir_fd=fd), "rb") as file:
                 status = _require_own(file.fileno(), self._where[2], 0o177)
                 if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                     return None
-                image = decoded(name, file.read(BYTES_MAX))
+                image = decoded(key, file.read(BYTES_MAX))
                 if any(identity(path) != was for path, was in image.made_by.items()):
                     return None
                 os.utime(file.fileno())  # its last use, which `_tidy` goes by
@@ -267,29 +210,29 @@ class Store:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
-    def write(self, name: str, image: Image) -> None:
+    def write(self, key: Key, image: Image) -> None:
         """Keeps it, in one step; takes away what was left over, is old or is of another kernel."""
         temporary = f".{os.getpid()}.{time.time_ns()}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with contextlib.suppress(OSError), _opened(*self._where) as fd:
             try:
                 with open(os.open(temporary, flags, 0o600, dir_fd=fd), "wb") as file:
-                    file.write(encoded(name, image))
-                os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+                    file.write(encoded(key, image))
+                os.rename(temporary, key.name, src_dir_fd=fd, dst_dir_fd=fd)
             except OSError:
                 os.unlink(temporary, dir_fd=fd)
-            _tidy(fd, name)
+            _tidy(fd, key.name)
 
-    def remove(self, name: str) -> None:
+    def remove(self, key: Key) -> None:
         with contextlib.suppress(OSError), _opened(*self._where) as fd:
-            os.unlink(name, dir_fd=fd)
+            os.unlink(key.name, dir_fd=fd)
 
 
 def _tidy(fd: int, name: str) -> None:
     used: list[tuple[float, str]] = []
     for entry in os.listdir(fd):
         left, known = _TEMPORARY.fullmatch(entry), _NAME.fullmatch(entry)
-        if known and known[1] == name[:16]:
+        if known and known[1] == name[:8]:
             used.append((os.stat(entry, dir_fd=fd, follow_symlinks=False).st_mtime, entry))
         elif known or (left and not os.path.exists(f"/proc/{left[1]}")):
             os.unlink(entry, dir_fd=fd)

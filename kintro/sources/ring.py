@@ -1,4 +1,4 @@
-"""Reads BPF ring buffers without a copy in between, and brings their events into one order of time.
+"""Reads BPF ring buffers without a copy in between, as rows or as arrays.
 
 A ring is mapped as the kernel lays it out (kernel/bpf/ringbuf.c): a page with the consumer's position,
 which we write; a page with the producer's, which we read; the data, mapped twice in a row so that a batch
@@ -13,24 +13,26 @@ again at once, so that a storm of events is read about a hundred times a second.
 from __future__ import annotations
 
 import mmap
-import platform
+import os
 import select
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
+from kintro.sources.probe_source import Layout
 
-Batch = dict[str, np.ndarray]  # kind → structured array, each with a field ts_ns
+if TYPE_CHECKING:
+    import numpy as np
 
 BUSY, DISCARD = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 HEADER = struct.Struct("=II")
 LINGER_S = 0.01  # the least time between two reads
 WINDOW_NS = 10_000_000  # how long an event may take from reading the clock to being readable in the ring
 
-_STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686", "s390x")
+_STRONGLY_ORDERED = os.uname().machine in ("x86_64", "i686", "s390x")
 _lock = threading.Lock()
 
 
@@ -48,83 +50,118 @@ def _barrier() -> None:
 
 
 class Ring:
-    """One ring buffer of a loaded probe; holds the mapping. `dtype` describes the event's struct.
+    """One ring buffer of a loaded probe; holds the mapping. `layout` describes the event's struct.
 
-    With `variable`, an event may be longer than the struct; what follows the struct is given as bytes in
-    the field `data`.
+    Of a variable one, an event may be longer than the struct; what follows the struct is given as bytes in
+    the last field, `data`. Two ways to take what is there: `rows`, and `read`, which imports numpy.
     """
 
-    def __init__(self, fd: int, size_bytes: int, dtype: np.dtype, variable: bool = False) -> None:
+    def __init__(self, fd: int, size_bytes: int, layout: Layout) -> None:
         page = mmap.PAGESIZE
         self._size = size_bytes
-        self._dtype = dtype
-        self._variable = variable
+        self._layout = layout
         self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._data_map = mmap.mmap(fd, page + 2 * size_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
-        self._consumer = np.frombuffer(self._consumer_map, np.uint64, 1)
-        self._producer = np.frombuffer(self._data_map, np.uint64, 1)
-        self._stride = 8 + -(-dtype.itemsize // 8) * 8
-        self._record = np.dtype(
-            {
-                "names": ["length", "event"],
-                "formats": ["<u4", dtype],
-                "offsets": [0, HEADER.size],
-                "itemsize": self._stride,
-            }
-        )
-        self.dtype = np.dtype([*_fields(dtype), ("data", "O")]) if variable else dtype
+        self._consumer = memoryview(self._consumer_map).cast("Q")
+        self._producer = memoryview(self._data_map).cast("Q")
+        self._words = memoryview(self._data_map).cast("I")
+        self._struct = struct.Struct(layout.format)
+        self._record = struct.Struct(f"8x{layout.format}0Q")
+        self._texts = [place for place, code in enumerate(layout.codes) if code[-1] == "s"]
         self.received = 0
 
-    def read(self) -> np.ndarray:
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """Of what `read` gives."""
+        import numpy as np
+
+        own = self._layout.dtype
+        fields = [(name, own[name]) for name in self._layout.names]
+        return np.dtype([*fields, ("data", "O")]) if self._layout.variable else own
+
+    def rows(self) -> list[tuple]:
         """All events that are complete now, in the order of the ring; the ring is free for new ones."""
-        begin, end = int(self._consumer[0]), int(self._producer[0])
+        rows: list[tuple] = []
+        begin, end = self._consumer[0], self._producer[0]
         if begin == end:
-            return np.empty(0, self.dtype)
+            return rows
         _barrier()
-        events, begin = self._walk(begin, end) if self._variable else self._take(begin, end)
+        if self._layout.variable:
+            headers, payloads, begin = self._walked(begin, end)
+            rows = [(*self._struct.unpack(head), data) for head, data in zip(headers, payloads, strict=True)]
+        else:
+            lengths = self._lengths(begin, end)
+            at, stride = mmap.PAGESIZE + begin % self._size, self._record.size
+            rows = list(self._record.iter_unpack(self._data_map[at : at + len(lengths) * stride]))
+            if any(length & DISCARD for length in lengths):
+                rows = [row for row, length in zip(rows, lengths, strict=True) if not length & DISCARD]
+            begin += len(lengths) * stride
+        for place in self._texts:
+            rows = [(*row[:place], row[place].rstrip(b"\0"), *row[place + 1 :]) for row in rows]
+        self._free(begin, len(rows))
+        return rows
+
+    def read(self) -> np.ndarray:
+        """The same as an array: of events of one size by one copy."""
+        import numpy as np
+
+        begin, end = self._consumer[0], self._producer[0]
+        events = np.empty(0, self.dtype)
+        if begin == end:
+            return events
         _barrier()
-        self._consumer[0] = begin
-        self.received += len(events)
+        if self._layout.variable:
+            headers, payloads, begin = self._walked(begin, end)
+            events = np.empty(len(headers), self.dtype)
+            if headers:
+                whole = np.frombuffer(b"".join(headers), self._layout.dtype)
+                for name in self._layout.names:
+                    events[name] = whole[name]
+                events["data"] = payloads
+        else:
+            lengths = self._lengths(begin, end)
+            stride = self._record.size
+            record = np.dtype(
+                {"names": ["event"], "formats": [self.dtype], "offsets": [HEADER.size], "itemsize": stride}
+            )
+            at = mmap.PAGESIZE + begin % self._size
+            events = np.ndarray(len(lengths), record, self._data_map, at)["event"]
+            discarded = np.array(lengths, np.uint32) & DISCARD != 0
+            events = events[~discarded]
+            begin += len(lengths) * stride
+        self._free(begin, len(events))
         return events
 
-    def _take(self, begin: int, end: int) -> tuple[np.ndarray, int]:
-        offset = mmap.PAGESIZE + begin % self._size
-        count = (end - begin) // self._stride
-        records = np.ndarray(count, self._record, self._data_map, offset)
-        lengths = records["length"]
-        busy = np.flatnonzero(lengths & BUSY)
-        if busy.size:
-            count = int(busy[0])
-            records, lengths = records[:count], lengths[:count]
-        events = records["event"]
-        discarded = lengths & DISCARD != 0
-        return (events[~discarded] if discarded.any() else events.copy()), begin + count * self._stride
+    def _free(self, begin: int, taken: int) -> None:
+        _barrier()
+        self._consumer[0] = begin
+        self.received += taken
 
-    def _walk(self, begin: int, end: int) -> tuple[np.ndarray, int]:
-        fixed = self._dtype.itemsize
+    def _lengths(self, begin: int, end: int) -> list[int]:
+        """Of the records of one size up to the first that is still being written."""
+        at, stride = (mmap.PAGESIZE + begin % self._size) // 4, self._record.size // 4
+        lengths = self._words[at : at + (end - begin) // 4 : stride].tolist()
+        busy = next((place for place, length in enumerate(lengths) if length & BUSY), len(lengths))
+        _barrier()
+        return lengths[:busy]
+
+    def _walked(self, begin: int, end: int) -> tuple[list[bytes], list[bytes], int]:
+        """Of records of several sizes: the structs, what is behind each, and where the rest begins."""
+        fixed = self._struct.size
         headers, payloads = [], []
         while begin < end:
-            offset = mmap.PAGESIZE + begin % self._size
-            length, _ = HEADER.unpack_from(self._data_map, offset)
+            at = mmap.PAGESIZE + begin % self._size
+            length, _ = HEADER.unpack_from(self._data_map, at)
             if length & BUSY:
                 break
+            _barrier()
             size = length & ~DISCARD
             if not length & DISCARD:
-                payload = self._data_map[offset + HEADER.size : offset + HEADER.size + size]
+                payload = self._data_map[at + HEADER.size : at + HEADER.size + size]
                 headers.append(payload[:fixed])
                 payloads.append(payload[fixed:])
             begin += HEADER.size + -(-size // 8) * 8
-        events = np.empty(len(headers), self.dtype)
-        if headers:
-            rows = np.frombuffer(b"".join(headers), self._dtype)
-            for name in self._dtype.names or ():
-                events[name] = rows[name]
-            events["data"] = payloads
-        return events, begin
-
-
-def _fields(dtype: np.dtype) -> list[tuple[str, np.dtype]]:
-    return [(name, dtype[name]) for name in dtype.names or ()]
+        return headers, payloads, begin
 
 
 class Reader:
@@ -168,66 +205,19 @@ class Reader:
             time.sleep(early)
         return ready
 
-    def read(self) -> tuple[Batch, int]:
+    def rows(self) -> tuple[dict[str, list[tuple]], int]:
         """What the rings hold, and a time: no event older than WINDOW_NS before it is still to come."""
-        now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        self._last_read = time.monotonic()
+        now_ns = self._now_ns()
+        return {kind: ring.rows() for kind, ring in self._rings.items()}, now_ns
+
+    def read(self) -> tuple[dict[str, np.ndarray], int]:
+        """The same as arrays."""
+        now_ns = self._now_ns()
         return {kind: ring.read() for kind, ring in self._rings.items()}, now_ns
 
-
-@dataclass
-class Reorder:
-    """Puts the events of several rings and CPUs into one order, holding each back for WINDOW_NS."""
-
-    _held: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    _released_ns: int = 0
-    late: int = 0  # events that came after a younger one was released
-
-    def push(self, batch: Batch, now_ns: int) -> Batch:
-        """Takes a batch; returns what is older than the window, each kind sorted by time."""
-        return self._release(batch, now_ns - WINDOW_NS)
-
-    def flush(self) -> Batch:
-        """Everything still held, at the end of a trace."""
-        return self._release({}, (1 << 63) - 1)
-
-    @property
-    def holds(self) -> bool:
-        return any(self._held.values())
-
-    def _release(self, batch: Batch, until_ns: int) -> Batch:
-        for kind, events in batch.items():
-            if len(events):
-                self._held.setdefault(kind, []).append(events)
-        released = {}
-        for kind, parts in self._held.items():
-            if not parts:
-                continue
-            events = np.concatenate(parts) if len(parts) > 1 else parts[0]
-            times = events["ts_ns"]
-            self.late += int(np.count_nonzero(times < self._released_ns))
-            ripe = times <= until_ns
-            self._held[kind] = [] if ripe.all() else [events[~ripe]]
-            if ripe.any():
-                events = events[ripe]
-                released[kind] = events[np.argsort(events["ts_ns"], kind="stable")]
-        self._released_ns = max([self._released_ns, *(int(e["ts_ns"][-1]) for e in released.values())])
-        return released
-
-
-def in_time_order(batch: Batch, ranks: Mapping[str, int]) -> Iterator[tuple[str, tuple]]:
-    """The rows of a batch, whose kinds are sorted each, as (kind, tuple) in order of time.
-
-    Of rows with one and the same time that of the lower rank comes first.
-    """
-    kinds = sorted(batch, key=lambda kind: ranks[kind])
-    if not kinds:
-        return
-    times = np.concatenate([batch[kind]["ts_ns"] for kind in kinds])
-    owner = np.repeat(np.arange(len(kinds)), [len(batch[kind]) for kind in kinds])
-    rows = [iter(batch[kind].tolist()) for kind in kinds]
-    for index in owner[np.argsort(times, kind="stable")].tolist():
-        yield kinds[index], next(rows[index])
+    def _now_ns(self) -> int:
+        self._last_read = time.monotonic()
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def map_size(fd: int) -> int:

@@ -4,7 +4,7 @@ How it ends: the command it runs has ended, the traced processes are all gone, t
 called. It then waits for what is under way in the kernel, detaches, drains the rings, and compares the
 number of events the kernel sent with the number that arrived.
 
-While a caller is busy with a batch, `drain` takes events out of the rings into memory, up to BACKLOG_BYTES;
+While a caller is busy with a batch, `drain` takes events out of the rings into memory, up to BACKLOG;
 beyond that the rings fill, and what finds no room there is counted as lost.
 """
 
@@ -14,25 +14,25 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kintro.errors import EX_NOINPUT, KintroError
 from kintro.sources import host
-from kintro.sources.bpf import Probe
+from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
 from kintro.sources.descendants import has_ended
-from kintro.sources.filters import Filters
-from kintro.sources.ring import WINDOW_NS, Batch, Reorder
+from kintro.sources.probe import Probe
+from kintro.sources.ring import WINDOW_NS
+from kintro.sources.rows import Row, Rows
 
-BACKLOG_BYTES = 1 << 30
+if TYPE_CHECKING:
+    from kintro.sources.columns import Columns
+
+BACKLOG = 2_000_000  # events that wait to be shown: as rows, up to a gigabyte
 SETTLE_S = 0.5  # at most: for the last events under way after the end
-Decode = Callable[[np.ndarray], np.ndarray]  # what a ring holds → what is recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """What a run saw, and what it did not."""
 
     duration_ns: int
@@ -43,14 +43,12 @@ class Account:
 
 
 class Trace:
-    """A context manager: the probe is loaded on entering, attached when `batches` begins."""
+    """A context manager: the probe is loaded on entering, attached when `rows` begins."""
 
     def __init__(
         self,
-        probe: str,
-        filters: Filters,
-        defines: Mapping[str, int] | None = None,
-        decode: Mapping[str, Decode] | None = None,
+        loading: Loading,
+        order: Rows | Columns,
         settled: Callable[[Mapping[str, int]], bool] | None = None,
         command: Callable[[], Command] | None = None,
         duration_s: float | None = None,
@@ -59,18 +57,21 @@ class Trace:
 
         `settled(counters)`: whether nothing is under way in the kernel that belongs to what was seen.
         """
-        self._filters = filters
-        self._decode = decode or {}
+        self._filters = loading.filters
         self._settled = settled
         self._duration_s = duration_s
         self._watched: dict[int, Callable[[], None]] = {}
         self._stopped = False
-        self._reorder = Reorder()
-        self._backlog: deque[Batch] = deque()
-        self._pidfd = _open_target(filters.pid) if filters.pid is not None else None
-        self._probe = Probe(probe, filters, defines)
+        self._order: Any = order
+        self._backlog: deque[Any] = deque()  # of what the order releases
+        try:
+            self._pidfd = None if loading.filters.pid is None else _open_target(loading.filters.pid)
+        except KintroError:
+            loading.close()
+            raise
+        self._probe = Probe(loading)
         self.command = command() if command else None
-        self.account: Account | None = None  # once `batches` has come to its end
+        self.account: Account | None = None  # once `rows` has come to its end
 
     def __enter__(self) -> Trace:
         return self
@@ -83,16 +84,16 @@ class Trace:
             os.close(self._pidfd)
 
     def stop(self) -> None:
-        """Makes `batches` come to its end."""
+        """Makes `rows` come to its end."""
         self._stopped = True
 
     def when_readable(self, fd: int, call: Callable[[], None]) -> None:
-        """Calls a function whenever the descriptor is readable while `batches` waits."""
+        """Calls a function whenever the descriptor is readable while `rows` waits."""
         self._probe.reader.wake_on(fd)
         self._watched[fd] = call
 
-    def batches(self) -> Iterator[Batch]:
-        """Traces; yields kind → events, each kind sorted by time, no batch older than the one before."""
+    def rows(self) -> Iterator[list[tuple[str, Row]]]:
+        """Traces; yields batches of (kind, row) in order of time."""
         probe, whole = self._probe, self._filters.whole_system
         begin_ns = time.monotonic_ns()
         if self.command is not None:
@@ -121,20 +122,14 @@ class Trace:
 
     def drain(self) -> None:
         """Takes what the rings hold into memory. To be called now and then by who is long over a batch."""
-        if sum(array.nbytes for batch in self._backlog for array in batch.values()) > BACKLOG_BYTES:
-            return
-        batch, now_ns = self._probe.reader.read()
-        recorded = {
-            kind: self._decode[kind](events) if kind in self._decode else events
-            for kind, events in batch.items()
-        }
-        released = self._reorder.push(recorded, now_ns)
-        if released:
-            self._backlog.append(released)
+        if sum(map(self._order.count, self._backlog)) < BACKLOG:
+            released = self._order.take(self._probe.reader)
+            if released:
+                self._backlog.append(released)
 
-    def _take(self) -> Iterator[Batch]:
+    def _take(self) -> Iterator[list[tuple[str, Row]]]:
         while self._backlog:
-            yield self._backlog.popleft()
+            yield self._order.rows(self._backlog.popleft())
 
     def _over(self, begin_ns: int) -> bool:
         if self._stopped:
@@ -144,7 +139,7 @@ class Trace:
         return self._pidfd is not None and not self._probe.has_targets()
 
     def _timeout_s(self, begin_ns: int) -> float | None:
-        waits = [WINDOW_NS / 1e9] if self._reorder.holds else []
+        waits = [WINDOW_NS / 1e9] if self._order.holds else []
         if self._duration_s is not None:
             waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - begin_ns) / 1e9))
         return min(waits, default=None)
@@ -161,7 +156,7 @@ class Trace:
             return
         raise KintroError(f"process {self._filters.pid} ended before it could be traced", None, EX_NOINPUT)
 
-    def _finish(self) -> Iterator[Batch]:
+    def _finish(self) -> Iterator[list[tuple[str, Row]]]:
         """Waits for what is under way in the kernel, such as a dead parent's children being handed on."""
         if self._settled is None:
             return
@@ -171,7 +166,7 @@ class Trace:
             self.drain()
             yield from self._take()
 
-    def _empty_rings(self) -> Iterator[Batch]:
+    def _empty_rings(self) -> Iterator[list[tuple[str, Row]]]:
         deadline = time.monotonic() + SETTLE_S
         while True:
             sent = _sum(self._probe.counters(), "_sent")
@@ -180,9 +175,9 @@ class Trace:
             if self._probe.reader.received >= sent or time.monotonic() > deadline:
                 break
             time.sleep(0.001)
-        rest = self._reorder.flush()
+        rest = self._order.flush()
         if rest:
-            yield rest
+            yield self._order.rows(rest)
 
     def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
         counters = self._probe.counters()
@@ -191,7 +186,7 @@ class Trace:
             kernel_forks = counters["tasks_created"] + end_offset - offset
         undelivered = _sum(counters, "_sent") - self._probe.reader.received
         lost = _sum(counters, "_lost") + counters["missed"] + undelivered
-        return Account(duration_ns, counters, lost, kernel_forks, self._reorder.late)
+        return Account(duration_ns, counters, lost, kernel_forks, self._order.late)
 
     def _fork_offset(self) -> int | None:
         """The kernel's count of tasks created minus ours, both of one moment at which no fork was under way.

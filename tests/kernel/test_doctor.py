@@ -36,7 +36,7 @@ def wrong(self, type_id):
 
 Btf.members = wrong
 from kintro.sources import kept
-kept.name_of = lambda *_: None  # nothing wrong is to be kept, nothing right to be found
+kept.key_of = lambda *_: None  # nothing wrong is to be kept, nothing right to be found
 sys.exit(main(["doctor", "--json"]))
 """
 

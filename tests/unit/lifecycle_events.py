@@ -48,7 +48,7 @@ def exit_(pid: int = 11, wait_status: int = 0, **other: Any) -> Exit:
 def orphan(pid: int = 12, parent: int = 11, **other: Any) -> Orphan:
     values = dict(
         ts_ns=5000, start_time_ns=1000 * pid, parent_start_time_ns=1000 * parent, pid=pid, tid=pid,
-        parent_pid=parent, parent_tid=parent, zombie=0, comm=b"sleep",
+        parent_pid=parent, parent_tid=parent, exit_state=0, comm=b"sleep",
     )  # fmt: skip
     return Orphan(**(values | other))
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from kintro.sources.probe_source import Layout
 from kintro.sources.ring import Ring
 
 PAGE = mmap.PAGESIZE
@@ -68,12 +69,19 @@ class RingImage:
         self.commit(self.reserve(payload), discard)
 
 
+def layout_of(dtype: np.dtype, variable: bool = False) -> Layout:
+    """The Layout whose dtype this is."""
+    codes = {"<u8": "Q", "<u4": "I", "|u1": "B"}
+    own = [dtype[name].str for name in dtype.names or ()]
+    return Layout(tuple(dtype.names or ()), tuple(codes.get(o, f"{o[2:]}s") for o in own), variable)
+
+
 @contextmanager
 def ring_of(
     dtype: np.dtype, size_bytes: int = PAGE, position: int = 0, variable: bool = False
 ) -> Iterator[tuple[RingImage, Ring]]:
     image = RingImage(size_bytes, position)
     try:
-        yield image, Ring(image.fd, size_bytes, dtype, variable)
+        yield image, Ring(image.fd, size_bytes, layout_of(dtype, variable))
     finally:
         image.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,7 @@ def save_lifecycle(path: Path, records: Iterable[Any], **header: Any) -> Path:
     kinds = dtypes()
     with SessionWriter(path, kinds, {"verb": "trace-fork", "begin_ns": 1000} | header) as writer:
         for kind, record in RECORDS.items():
-            rows = [astuple(found) for found in records if isinstance(found, record)]
-            batch = np.empty(len(rows), kinds[kind])
-            for i, row in enumerate(rows):
-                batch[i] = row
+            batch = np.array([found for found in records if isinstance(found, record)], kinds[kind])
             if len(batch):
                 writer.write(kind, batch)
         writer.close({"counts": COUNTS})

@@ -332,11 +332,11 @@ def stat(pid: int, comm: str) -> str:
 def agreeing() -> tuple[list[Any], doctor.Witness]:
     records: list[Any] = []
     for status, pid in enumerate(PIDS):
-        records.append(replace(FORK, pid=pid, tid=pid, ns_pid=pid, start_time_ns=start_ns(pid)))
-        records.append(replace(EXIT, pid=pid, tid=pid, wait_status=status << 8, start_time_ns=start_ns(pid)))
-    records.append(replace(FORK, pid=200, tid=200, ns_pid=200, start_time_ns=start_ns(200)))
+        records.append(FORK._replace(pid=pid, tid=pid, ns_pid=pid, start_time_ns=start_ns(pid)))
+        records.append(EXIT._replace(pid=pid, tid=pid, wait_status=status << 8, start_time_ns=start_ns(pid)))
+    records.append(FORK._replace(pid=200, tid=200, ns_pid=200, start_time_ns=start_ns(200)))
     records.append(Exec(0, start_ns(200), 200, 200, 42, 0, b"sh", b"/bin/sh", ARGV, False))
-    records.append(replace(FORK, pid=300, ns_pid=300, ppid=7, creator_pid=7))  # somebody else's
+    records.append(FORK._replace(pid=300, ns_pid=300, ppid=7, creator_pid=7))  # somebody else's
     children = tuple((stat(pid, "kintro"), status << 8) for status, pid in enumerate(PIDS))
     shell = stat(200, "sh"), [argument.decode() for argument in ARGV]
     return records, doctor.Witness(42, children, shell, BOOT_NS, 100)
@@ -368,7 +368,7 @@ def test_the_self_test_passes_where_both_agree() -> None:
 )
 def test_the_self_test_names_what_differs(at: int, change: dict[str, Any], wrong: str) -> None:
     records, witness = agreeing()
-    records[at] = replace(records[at], **change)
+    records[at] = records[at]._replace(**change)
     test = doctor.self_test(records, COUNTS, witness)
     assert (test.problem, test.exit_code, test.todo) == (
         f"not as /proc has it: {wrong}", EX_SOFTWARE, doctor.REPORT
@@ -387,7 +387,7 @@ def test_the_self_test_counts() -> None:
 
 def test_the_parent_that_is_known_is_not_guessed() -> None:
     records, witness = agreeing()
-    others = [replace(r, creator_pid=41) if isinstance(r, Fork) else r for r in records]
+    others = [r._replace(creator_pid=41) if isinstance(r, Fork) else r for r in records]
     assert doctor.self_test(others, COUNTS, witness).compared[0].probe == 0
 
 

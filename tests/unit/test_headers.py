@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from btf_writer import CHAR, SIGNED, BtfWriter
@@ -164,11 +165,12 @@ def test_arguments_of_tracepoints(parameters: int, shown: int) -> None:
 
 
 def test_version_in_the_header(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("platform.release", lambda: "6.18.44-fc-v669")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="6.18.44-fc-v669", machine="x86_64"))
     claim = "LINUX_VERSION_CODE == (6 << 16) + (18 << 8) + 44"
     (tmp_path / "v").mkdir()
     compiled("#include <linux/version.h>\n", [claim], tmp_path / "v")
-    monkeypatch.setattr("platform.release", lambda: "4.9.337")  # include/linux/version.h: at most 255
+    # include/linux/version.h: at most 255
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="4.9.337", machine="x86_64"))
     compiled("#include <linux/version.h>\n", ["LINUX_VERSION_CODE == (4 << 16) + (9 << 8) + 255"], tmp_path)
 
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kintro.sources import kept
-from kintro.sources.kept import Image, Store, decoded, encoded, identity, name_of, unlinked
+from kintro.sources import bpf_syscall, kept
+from kintro.sources.kept import Image, Key, Store, decoded, encoded, identity, key_of, unlinked
 
-NAME = f"{'0' * 16}-{'1' * 64}"
+KEY, OTHER = Key("this kernel", "a probe"), Key("this kernel", "another probe")
 IMAGE = Image(
     {"counters": [2, 4, 8, 64, 0x400]},
     {"tp_sched_switch": ("00" * 16, {"0": "counters"}), "tail_0": ("ff" * 8, {})},
@@ -42,37 +42,36 @@ def store(folder: Path) -> Store:
 
 @pytest.fixture
 def file(folder: Path, store: Store) -> Path:
-    store.write(NAME, IMAGE)
-    assert store.read(NAME) == as_read(IMAGE)
-    return folder / NAME
+    store.write(KEY, IMAGE)
+    assert store.read(KEY) == as_read(IMAGE)
+    return folder / KEY.name
 
 
 def test_round_trip_keeps_the_order_of_the_programs() -> None:
-    read = decoded(NAME, encoded(NAME, IMAGE))
+    read = decoded(KEY, encoded(KEY, IMAGE))
     assert read == as_read(IMAGE)
     assert list(read.programs) == list(IMAGE.programs)
 
 
 def test_every_truncation_is_refused() -> None:
-    data = encoded(NAME, IMAGE)
+    data = encoded(KEY, IMAGE)
     for length in range(len(data)):
         with pytest.raises(ValueError):
-            decoded(NAME, data[:length])
+            decoded(KEY, data[:length])
 
 
 def test_every_changed_byte_is_refused() -> None:
-    data = encoded(NAME, IMAGE)
+    data = encoded(KEY, IMAGE)
     for at in range(len(data)):
         changed = bytearray(data)
         changed[at] ^= 1
         with pytest.raises(ValueError):
-            decoded(NAME, bytes(changed))
+            decoded(KEY, bytes(changed))
 
 
 def test_a_file_under_another_name_is_refused(file: Path, store: Store) -> None:
-    other = NAME.replace("1", "2")
-    file.rename(file.with_name(other))
-    assert store.read(other) is None
+    file.rename(file.with_name(OTHER.name))
+    assert store.read(OTHER) is None
 
 
 def test_modes(file: Path) -> None:
@@ -141,114 +140,117 @@ def test_what_others_could_have_made_is_not_read(
     file: Path, store: Store, spoil: Callable[[Path], None]
 ) -> None:
     spoil(file)
-    assert store.read(NAME) is None
+    assert store.read(KEY) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("levels", range(4), ids=["file", "folder", "above", "top"])
 def test_what_belongs_to_another_is_not_read(file: Path, store: Store, levels: int) -> None:
     os.chown([file, *file.parents][levels], 65534, -1)
-    assert store.read(NAME) is None
+    assert store.read(KEY) is None
 
 
 def test_nothing_is_written_into_a_folder_that_others_may_write(folder: Path, store: Store) -> None:
     folder.parent.chmod(0o777)
-    store.write(NAME, IMAGE)
+    store.write(KEY, IMAGE)
     assert not folder.exists()
     folder.parent.chmod(0o755)
     folder.mkdir(mode=0o700)
     folder.chmod(0o770)
-    store.write(NAME, IMAGE)
+    store.write(KEY, IMAGE)
     assert list(folder.iterdir()) == []
 
 
 def test_who_is_not_the_owner_keeps_nothing(folder: Path) -> None:
     store = Store(folder, folder.parent.parent, os.geteuid() + 1)
-    store.write(NAME, IMAGE)
-    assert (store.read(NAME), folder.exists()) == (None, False)
+    store.write(KEY, IMAGE)
+    assert (store.read(KEY), folder.exists()) == (None, False)
 
 
 def test_a_store_that_cannot_be_made_is_silent(tmp_path: Path) -> None:
     store = Store(tmp_path / "missing" / "kintro", tmp_path, os.geteuid())
-    store.write(NAME, IMAGE)
-    store.remove(NAME)
-    assert store.read(NAME) is None
+    store.write(KEY, IMAGE)
+    store.remove(KEY)
+    assert store.read(KEY) is None
 
 
 def test_a_refused_file_is_written_anew(file: Path, store: Store) -> None:
     symlinked(file)
-    store.write(NAME, IMAGE)
+    store.write(KEY, IMAGE)
     assert not file.is_symlink()
-    assert store.read(NAME) == as_read(IMAGE)
+    assert store.read(KEY) == as_read(IMAGE)
 
 
 def test_another_compiler_or_none(tmp_path: Path, store: Store) -> None:
     compiler = tmp_path / "libbcc.so.0"
     compiler.write_bytes(b"one")
-    store.write(NAME, Image(IMAGE.maps, IMAGE.programs, {str(compiler): identity(str(compiler))}))
-    assert store.read(NAME) is not None
+    store.write(KEY, Image(IMAGE.maps, IMAGE.programs, {str(compiler): identity(str(compiler))}))
+    assert store.read(KEY) is not None
     before = compiler.stat()
     compiler.write_bytes(b"two")
     os.utime(compiler, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert store.read(NAME) is None
+    assert store.read(KEY) is None
     compiler.unlink()
-    assert store.read(NAME) is None
+    assert store.read(KEY) is None
 
 
 def test_few_files_stay_those_used_last(folder: Path, store: Store) -> None:
-    names = [f"{'0' * 16}-{number:064}" for number in range(kept.FILES_MAX + 5)]
-    for age, name in enumerate(names):
-        store.write(name, IMAGE)
-        moment = (folder / name).stat().st_mtime - age - 100
-        os.utime(folder / name, (moment, moment))
-    assert store.read(names[3]) is not None  # a use makes it young
-    store.write(NAME, IMAGE)
+    keys = [Key(KEY.kernel, f"probe {number}") for number in range(kept.FILES_MAX + 5)]
+    for age, key in enumerate(keys):
+        store.write(key, IMAGE)
+        moment = (folder / key.name).stat().st_mtime - age - 100
+        os.utime(folder / key.name, (moment, moment))
+    assert store.read(keys[3]) is not None  # a use makes it young
+    store.write(KEY, IMAGE)
     left = {path.name for path in folder.iterdir()}
     assert len(left) == kept.FILES_MAX
-    assert {NAME, names[3]} <= left
+    assert {KEY.name, keys[3].name} <= left
 
 
 def test_what_is_old_of_another_kernel_or_left_over_goes(folder: Path, store: Store) -> None:
-    other_kernel, old = f"{'5' * 16}-{'1' * 64}", NAME.replace("1", "3")
+    other_kernel, old = Key("another kernel", KEY.rest), Key(KEY.kernel, "an old probe")
     store.write(old, IMAGE)
-    long_ago = (folder / old).stat().st_mtime - kept.UNUSED_S - 1
-    os.utime(folder / old, (long_ago, long_ago))
-    left = [other_kernel, ".999999999.1.new"]
+    long_ago = (folder / old.name).stat().st_mtime - kept.UNUSED_S - 1
+    os.utime(folder / old.name, (long_ago, long_ago))
+    left = [other_kernel.name, ".999999999.1.new"]
     stays = [f".{os.getpid()}.1.new", "README"]
     for name in left + stays:
         (folder / name).write_bytes(b"")
-    store.write(NAME.replace("1", "4"), IMAGE)
-    store.write(NAME, IMAGE)
-    assert {path.name for path in folder.iterdir()} == {NAME, NAME.replace("1", "4"), *stays}
+    store.write(OTHER, IMAGE)
+    store.write(KEY, IMAGE)
+    assert {path.name for path in folder.iterdir()} == {KEY.name, OTHER.name, *stays}
 
 
 def test_remove(file: Path, store: Store) -> None:
-    store.remove(NAME)
+    store.remove(KEY)
     assert not file.exists()
 
 
-# ---- the name ----
+# ---- the key ----
 
 NEEDED = (Path("/sys/kernel/notes"), Path("/sys/kernel/btf/vmlinux"))
 named = pytest.mark.skipif(not all(path.exists() for path in NEEDED), reason="this kernel tells no build id")
 
 
 @named
-def test_name_is_the_same_for_the_same() -> None:
-    assert name_of("text", {"CPUS": 2}) == name_of("text", {"CPUS": 2})
-    assert kept._NAME.fullmatch(name_of("text", {"CPUS": 2}) or "")
+def test_key_is_the_same_for_the_same() -> None:
+    key = key_of("text", {"CPUS": 2})
+    assert key is not None
+    assert key == key_of("text", {"CPUS": 2})
+    assert kept._NAME.fullmatch(key.name)
 
 
 @named
-def test_name_depends_on_text_and_parameters() -> None:
-    names = [
-        name_of("text", {"CPUS": 2}),
-        name_of("texts", {"CPUS": 2}),
-        name_of("text", {"CPUS": 3}),
-        name_of("text", {"CPUS": 2, "FILTER_UID": 0}),
-        name_of("text", {}),
+def test_key_depends_on_text_and_parameters() -> None:
+    keys = [
+        key_of("text", {"CPUS": 2}),
+        key_of("texts", {"CPUS": 2}),
+        key_of("text", {"CPUS": 3}),
+        key_of("text", {"CPUS": 2, "FILTER_UID": 0}),
+        key_of("text", {}),
     ]
-    assert len(set(names)) == len(names)
+    assert len(set(keys)) == len(keys)
+    assert len({key.name for key in keys if key is not None}) == len(keys)
 
 
 def other_uname(field: str) -> Callable[[pytest.MonkeyPatch], None]:
@@ -288,7 +290,7 @@ def other_limit(name: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"uname {field}": other_uname(field) for field in ("release", "version", "machine")},
-    **{name: other_bytes(name) for name in ("notes", "bpf.py", "btf.py", "headers.py", "kept.py")},
+    **{name: other_bytes(name) for name in ("notes", *kept._SOURCES)},
     **{name: other_limit(name) for name in ("SC_PAGESIZE", "SC_NPROCESSORS_CONF")},
     "BTF": other_btf,
     "version": lambda patch: patch.setattr(kept, "__version__", "0.0.0"),
@@ -300,27 +302,29 @@ OF_KERNEL = ("uname release", "uname version", "uname machine", "notes", "BTF")
 
 @named
 @pytest.mark.parametrize("what", CHANGES)
-def test_name_depends_on(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = name_of("text", {"CPUS": 2}) or ""
+def test_key_depends_on(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key_of("text", {"CPUS": 2})
     CHANGES[what](monkeypatch)
-    after = name_of("text", {"CPUS": 2}) or ""
+    after = key_of("text", {"CPUS": 2})
+    assert before is not None and after is not None
     assert before != after
-    assert (before[:16] != after[:16]) == (what in OF_KERNEL)
+    assert (before.kernel != after.kernel) == (what in OF_KERNEL)
+    assert (before.name[:8] != after.name[:8]) == (what in OF_KERNEL)
 
 
 @named
 def test_host_name_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = name_of("text", {})
+    before = key_of("text", {})
     other_uname("nodename")(monkeypatch)
-    assert name_of("text", {}) == before
+    assert key_of("text", {}) == before
 
 
-def test_no_name_where_the_kernel_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_where_the_kernel_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bytes:
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert name_of("text", {}) is None
+    assert key_of("text", {}) is None
 
 
 # ---- bytecode ----
@@ -353,5 +357,5 @@ def test_what_is_no_known_map_is_not_kept(source: int, value: int) -> None:
 
 def test_a_machine_whose_bpf_number_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     other_uname("machine")(monkeypatch)
-    with pytest.raises(kept.KintroError, match="cannot trace on"):
-        kept.bpf(0, b"")
+    with pytest.raises(bpf_syscall.KintroError, match="cannot trace on"):
+        bpf_syscall.bpf(0, b"")

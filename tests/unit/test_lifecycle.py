@@ -15,34 +15,33 @@ from lifecycle_events import exec_, exit_, fork, reparent, thread
 
 from kintro.observers.lifecycle import counted_as
 from kintro.observers.lifecycle_records import (
-    EXEC_DTYPE,
     Exec,
     Fork,
     clone_flag_names,
     decode_exec,
+    dtypes,
     signal_name,
 )
-from kintro.sources.probes import c_struct, probe_text
+from kintro.sources.probe_source import c_struct, probe_text
+from kintro.sources.rows import Row
 
 FILENAME_MAX, ARGV_MAX = 4096, 32768  # probes/lifecycle
 
 
-def raw_exec(filename: bytes, argv: bytes, whole: int | None = None, read: int = 1) -> np.ndarray:
+def raw_exec(filename: bytes, argv: bytes, whole: int | None = None, read: int = 1) -> Row:
     """What the ring reader hands out for one exec event."""
-    dtype, variable = c_struct(probe_text("lifecycle"), "exec_event")
-    assert variable
-    row = np.zeros(1, [*((name, dtype[name]) for name in dtype.names), ("data", "O")])
-    row["ts_ns"], row["start_time_ns"], row["comm"] = 70, 60, b"ls"
-    row["pid"], row["tid"], row["ppid"], row["uid"] = 4, 5, 6, 7
-    row["filename_bytes"], row["argv_bytes"], row["argv_read"] = len(filename), len(argv), read
-    row["argv_whole_bytes"] = len(argv) if whole is None else whole
-    row["data"][0] = filename + argv
-    return row
+    whole = len(argv) if whole is None else whole
+    layout = c_struct(probe_text("lifecycle"), "exec_event")
+    assert layout.variable
+    named = dict(
+        ts_ns=70, start_time_ns=60, pid=4, tid=5, ppid=6, uid=7, filename_bytes=len(filename),
+        argv_bytes=len(argv), argv_whole_bytes=whole, argv_read=read, comm=b"ls",
+    )  # fmt: skip
+    return *(named[name] for name in layout.names), filename + argv
 
 
 def decoded(*arguments: object, **named: object) -> Exec:
-    [row] = decode_exec(raw_exec(*arguments, **named)).tolist()  # type: ignore[arg-type]
-    return Exec(*row)
+    return Exec(*decode_exec(raw_exec(*arguments, **named)))  # type: ignore[arg-type]
 
 
 def test_an_exec_as_it_usually_is() -> None:
@@ -93,11 +92,14 @@ def test_filenames(filename: bytes) -> None:
     st.lists(st.lists(st.binary(max_size=9).map(lambda b: b.replace(b"\0", b"n")), min_size=1), max_size=5)
 )
 def test_any_arguments_of_several_execs(commands: list[list[bytes]]) -> None:
-    rows = [raw_exec(b"/%d\0" % i, b"".join(a + b"\0" for a in argv)) for i, argv in enumerate(commands)]
-    decoded = decode_exec(np.concatenate(rows)) if rows else decode_exec(raw_exec(b"", b"")[:0])
-    assert decoded.dtype == EXEC_DTYPE
-    assert decoded["argv"].tolist() == commands
-    assert decoded["filename"].tolist() == [b"/%d" % i for i in range(len(commands))]
+    rows = [
+        decode_exec(raw_exec(b"/%d\0" % i, b"".join(a + b"\0" for a in argv)))
+        for i, argv in enumerate(commands)
+    ]
+    assert [Exec(*row).argv for row in rows] == commands
+    saved = np.array(rows, dtypes()["exec"])
+    assert saved["argv"].tolist() == commands
+    assert saved["filename"].tolist() == [b"/%d" % i for i in range(len(commands))]
 
 
 # What numbers mean

@@ -21,7 +21,7 @@ def adopted(*stream: Any) -> list[Any]:
 
 
 def test_a_child_is_handed_on() -> None:
-    orphaned = orphan(12, parent=11, zombie=1)
+    orphaned = orphan(12, parent=11, exit_state=32)
     assert adopted(orphaned, reaper(11, new=1, ts_ns=6500)) == [
         Reparent(
             ts_ns=6500, start_time_ns=12000, pid=12, tid=12, comm=b"sleep", old_ppid=11, new_ppid=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from kintro.errors import EX_SOFTWARE, KintroError
-from kintro.sources.probes import c_struct, probe_text, probes_folder
+from kintro.sources.probe_source import Layout, c_struct, probe_text, probes_folder
 
 TYPEDEFS = "".join(
     f"typedef {sign} {base} {letter}{bits};\n"
@@ -37,7 +38,16 @@ struct packed_end {
 """
 
 
-def by_the_compiler(text: str, name: str, dtype: np.dtype, folder: Path) -> None:
+def same_for_both_readers(layout: Layout) -> None:
+    """What the module struct reads at each place is what numpy reads there."""
+    assert struct.calcsize(layout.format) == layout.dtype.itemsize
+    data = bytes(1 + (7 * i) % 255 for i in range(layout.dtype.itemsize))
+    assert struct.unpack(layout.format, data) == np.frombuffer(data, layout.dtype)[0].item()
+
+
+def by_the_compiler(text: str, name: str, layout: Layout, folder: Path) -> None:
+    dtype = layout.dtype
+    same_for_both_readers(layout)
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler here")
@@ -55,25 +65,25 @@ def by_the_compiler(text: str, name: str, dtype: np.dtype, folder: Path) -> None
 
 
 def test_a_struct_is_laid_out_as_in_c(tmp_path: Path) -> None:
-    dtype, variable = c_struct(STRUCTS, "mixed_event")
-    assert dtype.names == ("small", "wide", "tiny", "name", "word", "number", "last")
-    assert not variable
-    by_the_compiler(STRUCTS, "mixed_event", dtype, tmp_path)
+    layout = c_struct(STRUCTS, "mixed_event")
+    assert layout.names == ("small", "wide", "tiny", "name", "word", "number", "last")
+    assert not layout.variable
+    by_the_compiler(STRUCTS, "mixed_event", layout, tmp_path)
 
 
 def test_a_struct_with_bytes_behind_it(tmp_path: Path) -> None:
-    dtype, variable = c_struct(STRUCTS, "packed_end")
-    assert (dtype.names, variable) == (("ts_ns", "length"), True)
-    by_the_compiler(STRUCTS, "packed_end", dtype, tmp_path)
+    layout = c_struct(STRUCTS, "packed_end")
+    assert (layout.names, layout.variable) == (("ts_ns", "length"), True)
+    by_the_compiler(STRUCTS, "packed_end", layout, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["fork", "exec", "exit", "orphan", "reaper"])
 def test_events_of_the_lifecycle_probe(kind: str, tmp_path: Path) -> None:
     text = probe_text("lifecycle")
-    [struct] = re.findall(rf"^struct {kind}_event {{.*?^}};", text, re.MULTILINE | re.DOTALL)
-    dtype, variable = c_struct(text, f"{kind}_event")
-    assert variable == (kind == "exec")
-    by_the_compiler(struct, f"{kind}_event", dtype, tmp_path)
+    [of_kind] = re.findall(rf"^struct {kind}_event {{.*?^}};", text, re.MULTILINE | re.DOTALL)
+    layout = c_struct(text, f"{kind}_event")
+    assert layout.variable == (kind == "exec")
+    by_the_compiler(of_kind, f"{kind}_event", layout, tmp_path)
 
 
 def test_a_struct_that_is_not_there() -> None:

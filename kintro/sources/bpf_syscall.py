@@ -1,0 +1,98 @@
+"""bpf(2), as far as kintro calls it itself: maps, programs, and attaching to raw tracepoints."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+from pathlib import Path
+
+from kintro.errors import EX_UNAVAILABLE, KintroError
+
+NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}  # syscall tables
+
+# include/uapi/linux/bpf.h: enum bpf_cmd, and what else goes with them.
+_MAP_CREATE, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _MAP_GET_NEXT_KEY = 0, 2, 3, 4
+_PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
+_RAW_TRACEPOINT = 17  # enum bpf_prog_type
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """bpf(2); what it opens is closed on exec. OSError if the kernel refuses."""
+    number = NUMBERS.get(os.uname().machine)
+    if number is None or struct.calcsize("P") != 8:
+        raise KintroError(f"kintro cannot trace on {os.uname().machine} yet", None, EX_UNAVAILABLE)
+    for _ in range(5):  # EAGAIN: a signal came while the verifier was at work
+        buffer = ctypes.create_string_buffer(attributes, 128)
+        result = int(_libc.syscall(number, command, buffer, 128))
+        if result >= 0:
+            return result
+        error = ctypes.get_errno()
+        if error not in (11, 4):  # EAGAIN, EINTR
+            break
+    raise OSError(error, os.strerror(error))
+
+
+def update(fd: int, key: bytes, value: bytes) -> None:
+    """Writes an element of a map."""
+    key_at, value_at = (
+        ctypes.create_string_buffer(key, len(key)),
+        ctypes.create_string_buffer(value, len(value)),
+    )
+    addresses = ctypes.addressof(key_at), ctypes.addressof(value_at)
+    bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", fd, *addresses, 0))
+
+
+def delete(fd: int, key: bytes) -> None:
+    """Takes an element out of a map, if it is there."""
+    at = ctypes.create_string_buffer(key, len(key))
+    with contextlib.suppress(FileNotFoundError):
+        bpf(_MAP_DELETE_ELEM, struct.pack("=IxxxxQQQ", fd, ctypes.addressof(at), 0, 0))
+
+
+def is_empty(fd: int, key_bytes: int) -> bool:
+    """Whether a hash map has no element."""
+    key = ctypes.create_string_buffer(key_bytes)
+    with contextlib.suppress(FileNotFoundError):
+        bpf(_MAP_GET_NEXT_KEY, struct.pack("=IxxxxQQQ", fd, 0, ctypes.addressof(key), 0))
+        return False
+    return True
+
+
+def attach_raw_tracepoint(program_fd: int, name: str) -> int:
+    """The descriptor of a link that holds the program attached."""
+    at = ctypes.create_string_buffer(name.encode())
+    return bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIxxxx", ctypes.addressof(at), program_fd))
+
+
+def fdinfo(fd: int) -> dict[str, str]:
+    """What /proc tells of a BPF descriptor."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def map_attributes(fd: int) -> list[int]:
+    """What a map is created with, as `create_map` takes it."""
+    info = fdinfo(fd)
+    return [int(info[name], 0) for name in ("map_type", "key_size", "value_size", "max_entries", "map_flags")]
+
+
+def create_map(name: str, attributes: list[int]) -> int:
+    """Its descriptor. `attributes`: type, bytes of a key, bytes of a value, entries, flags."""
+    packed = struct.pack("=5I8x16s", *attributes, name.encode()[:15])
+    try:
+        return bpf(_MAP_CREATE, packed)
+    except PermissionError:  # before 5.11 maps count as locked memory; bcc too lifts the limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        return bpf(_MAP_CREATE, packed)
+
+
+def load_program(name: str, code: bytes) -> int:
+    """The descriptor of a program for a raw tracepoint, once the verifier has let it through."""
+    at, gpl = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
+    values = len(code) // 8, ctypes.addressof(at), ctypes.addressof(gpl), name.encode()[:15]
+    return bpf(_PROG_LOAD, struct.pack("=IIQQ24x16s", _RAW_TRACEPOINT, *values))

@@ -1,0 +1,117 @@
+"""A loaded probe: attaches it to raw tracepoints, picks processes, reads its rings and counters.
+
+What a probe's C text tells by convention (probes/kintro.h): functions `tp_<name>` are attached to the raw
+tracepoint of that name, in the reverse of their order in the file, and detached in that order; functions
+`tail_<n>` fill the map `tails`; RING and COUNTER lines name rings and counters.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import struct
+
+from kintro.errors import EX_UNAVAILABLE, KintroError
+from kintro.sources import bpf_syscall
+from kintro.sources.bpf import Loading
+from kintro.sources.descendants import descendants, has_ended
+from kintro.sources.probe_source import c_struct
+from kintro.sources.ring import Reader, Ring, map_size
+
+COUNTERS = 32  # of kintro.h: counters for each CPU
+
+
+class Probe:
+    """A loaded probe; a context manager. Attached by `attach`, not before. `reader` reads its rings."""
+
+    def __init__(self, loading: Loading) -> None:
+        """Waits until it is loaded. KintroError where bcc, the kernel or the verifier refuse."""
+        text, cpus, filters = loading.text, loading.cpus, loading.filters
+        self._links: list[int] = []
+        self._programs, self._maps = loading.result()
+        counters = re.findall(r"^COUNTER\((\w+), (\d+)\);", text, re.MULTILINE)
+        self._slots = {counter: int(slot) for counter, slot in counters}
+        fds: dict[str, tuple[int, Ring]] = {}
+        for kind, number in re.findall(r"^RING\((\w+), (\d+), \d+\);", text, re.MULTILINE):
+            self._slots[f"{kind}_sent"], self._slots[f"{kind}_lost"] = 2 * int(number), 2 * int(number) + 1
+            fd = self._maps[f"{kind}_ring"]
+            fds[kind] = fd, Ring(fd, map_size(fd), c_struct(text, f"{kind}_event"))
+        self.reader = Reader(fds)
+        self._counters = self._mapped("counters", cpus * COUNTERS)
+        for program, fd in self._programs.items():
+            if program.startswith("tail_"):
+                self._update("tails", int(program[5:]), struct.pack("=I", fd))
+        if filters.targets and filters.follow:
+            self._scanning = self._mapped("scanning", 1)
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+        self.reader.__exit__()
+        for fds in (self._programs, self._maps):
+            while fds:
+                os.close(fds.popitem()[1])
+
+    def attach(self, pid: int | None = None, scan: bool = False) -> None:
+        """Starts tracing; with a process to pick, and with `scan` its descendants that are there already."""
+        if pid is not None:
+            self.add_target(pid)
+            if scan:
+                self._scanning[0] = 1
+        for program, fd in reversed(list(self._programs.items())):
+            if program.startswith("tp_"):
+                try:
+                    self._links.append(bpf_syscall.attach_raw_tracepoint(fd, program[3:]))
+                except OSError as error:
+                    message = f"cannot attach to the tracepoint {program[3:]}: {error.strerror}"
+                    raise KintroError(message, None, EX_UNAVAILABLE) from error
+        if scan and pid is not None:
+            self._add_descendants(pid)
+            self._scanning[0] = 0
+
+    def detach(self) -> None:
+        """Stops tracing; what the rings hold can still be read."""
+        while self._links:
+            os.close(self._links.pop())
+
+    def add_target(self, pid: int) -> None:
+        self._update("targets", pid, struct.pack("=Q", 1))
+
+    def _add_descendants(self, pid: int) -> None:
+        """Adds who is there; one that ended between being listed and being added is taken out again."""
+        for descendant in descendants(pid):
+            self.add_target(descendant)
+            if has_ended(descendant):
+                bpf_syscall.delete(self._maps["targets"], struct.pack("=I", descendant))
+
+    def has_targets(self) -> bool:
+        """Whether a process that passes the pid filter is still alive."""
+        return not bpf_syscall.is_empty(self._maps["targets"], 4)
+
+    def counters(self) -> dict[str, int]:
+        """All counters of the probe by name, summed over the CPUs, and `missed`.
+
+        `missed`: runs of its programs that the kernel skipped because one was already running on that CPU
+        (recursion_misses in the fdinfo of a BPF program, kernel 5.12 and newer).
+        """
+        values = {name: self.counter(name) for name in self._slots}
+        about = map(bpf_syscall.fdinfo, self._programs.values())
+        values["missed"] = sum(int(info.get("recursion_misses", 0)) for info in about)
+        return values
+
+    def counter(self, name: str) -> int:
+        """One counter, summed over the CPUs: costs microseconds."""
+        return sum(self._counters[self._slots[name] :: COUNTERS])
+
+    def _mapped(self, name: str, count: int) -> memoryview:
+        size = -(-count * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
+        return memoryview(mmap.mmap(self._maps[name], size)).cast("Q")[:count]
+
+    def _update(self, name: str, key: int, value: bytes) -> None:
+        try:
+            bpf_syscall.update(self._maps[name], struct.pack("=I", key), value)
+        except OSError as error:
+            raise KintroError(f"cannot write a BPF map: {error.strerror}", None, EX_UNAVAILABLE) from error

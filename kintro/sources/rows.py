@@ -1,0 +1,57 @@
+"""Events as rows, plain tuples, to be shown one by one: no numpy here, which takes long to import."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+
+from kintro.sources.ring import WINDOW_NS, Reader
+
+Row = tuple  # of an event, its time first
+Decode = Callable[[Row], Row]  # what a ring holds → what is recorded
+
+_FOREVER_NS = 1 << 63
+
+
+class Rows:
+    """Takes events from the rings and brings them into one order, holding each back for WINDOW_NS."""
+
+    def __init__(self, decode: Mapping[str, Decode]) -> None:
+        self._decode = decode
+        self._held: list[tuple[int, int, str, Row]] = []  # time, place of its ring, kind, row
+        self._released_ns = 0
+        self.late = 0  # events that came after a younger one was released
+
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
+    def take(self, reader: Reader) -> list[tuple[str, Row]]:
+        """What is ripe of what the rings hold, in order of time; of one time, in order of the rings."""
+        batch, now_ns = reader.rows()
+        for kind, decode in self._decode.items():
+            batch[kind] = list(map(decode, batch[kind]))
+        return self.push(batch, now_ns)
+
+    def push(self, batch: Mapping[str, list[Row]], now_ns: int) -> list[tuple[str, Row]]:
+        """Takes a batch; returns what is older than the window."""
+        new = [(row[0], place, kind, row) for place, kind in enumerate(batch) for row in batch[kind]]
+        self.late += sum(1 for time_ns, *_ in new if time_ns < self._released_ns)
+        self._held += new
+        self._held.sort(key=itemgetter(0, 1))
+        ripe = bisect_right(self._held, now_ns - WINDOW_NS, key=itemgetter(0))
+        released, self._held = self._held[:ripe], self._held[ripe:]
+        if released:
+            self._released_ns = max(self._released_ns, released[-1][0])
+        return [(kind, row) for _, _, kind, row in released]
+
+    def flush(self) -> list[tuple[str, Row]]:
+        """Everything still held, at the end of a trace."""
+        return self.push({}, _FOREVER_NS + WINDOW_NS)
+
+    def count(self, released: list[tuple[str, Row]]) -> int:
+        return len(released)
+
+    def rows(self, released: list[tuple[str, Row]]) -> list[tuple[str, Row]]:
+        return released
