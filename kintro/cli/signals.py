@@ -51,6 +51,9 @@ class Signals:
         elif number in _ENDING:
             end()
 
+    def discard_pending(self) -> None:
+        self.forward_pending(lambda number: None)
+
     def forward_pending(self, send: Callable[[int], None]) -> None:
         """Hands on what came before there was a command: no terminal could send it to that."""
         while select.select([self.fd], [], [], 0)[0]:

@@ -121,6 +121,7 @@ def run(
 
     with ExitStack() as stack:
         output = Output(args.output)
+        output.interrupt_fd = signals.fd
         make = (lambda: Command(args.command, args.as_root)) if args.command else None
         saver = stack.enter_context(_Saver()) if args.save is not None else None
         order = saver.columns(observer) if saver else Rows(observer.DECODE)
@@ -134,10 +135,15 @@ def run(
         trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))
         _say_begun(args)
 
+        def offered() -> bool:
+            output.offer()
+            return not output.waiting
+
         def rows() -> Iterator[Any]:
             for batch in trace.rows():
                 yield batch
-                output.flush()
+                if not offered() and output.fd is not None:
+                    trace.when_writable(output.fd, offered)
                 if output.closed and command is None and saver is None:
                     trace.stop()
 
@@ -147,6 +153,7 @@ def run(
         show(pumped(observer.records(rows()), trace.drain), counts, begin_ns, output)
         if saver is not None:
             saver.close(counts())
+        signals.discard_pending()  # they belonged to the trace; one more ends the wait for a slow reader
         output.flush()
         if command is not None:
             _wait(command, signals)

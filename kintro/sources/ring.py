@@ -187,7 +187,13 @@ class Reader:
         self._watched.add(fd)
         self._epoll.register(fd, select.EPOLLIN)
 
+    def wake_when_writable(self, fd: int) -> None:
+        """The same, when it can be written."""
+        self._watched.add(fd)
+        self._epoll.register(fd, select.EPOLLOUT)
+
     def stop_waking_on(self, fd: int) -> None:
+        self._watched.discard(fd)
         self._epoll.unregister(fd)
 
     @property
@@ -197,7 +203,7 @@ class Reader:
     def wait(self, timeout_s: float | None) -> set[int]:
         """Sleeps until a ring has events, a watched descriptor is readable or the time is up.
 
-        Returns the readable descriptors.
+        Returns the ready descriptors.
         """
         ready = {fd for fd, _ in self._epoll.poll(timeout_s)}
         early = self._last_read + LINGER_S - time.monotonic()

@@ -92,6 +92,19 @@ class Trace:
         self._probe.reader.wake_on(fd)
         self._watched[fd] = call
 
+    def when_writable(self, fd: int, call: Callable[[], bool]) -> None:
+        """The same when it can be written, until the function returns True."""
+        if fd in self._watched:
+            return
+
+        def called() -> None:
+            if call():
+                self._probe.reader.stop_waking_on(fd)
+                del self._watched[fd]
+
+        self._probe.reader.wake_when_writable(fd)
+        self._watched[fd] = called
+
     def rows(self) -> Iterator[list[tuple[str, Row]]]:
         """Traces; yields batches of (kind, row) in order of time."""
         probe, whole = self._probe, self._filters.whole_system

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +201,66 @@ def test_a_reader_who_leaves_closes_it_silently() -> None:
             output.line("x" * 100_000)
             output.flush()
         assert output.error is None
+
+
+LINES = [f"line {number} " + "x" * 90 for number in range(5000)]  # more than a pipe holds
+
+
+def test_a_slow_reader_is_not_waited_for_and_gets_all_in_order() -> None:
+    reader, writer = os.pipe()
+    with stdout_to(writer):
+        output = Output()
+        for line in LINES:
+            output.line(line)
+            output.offer()
+        assert output.waiting
+        read = os.read(reader, 8192)
+        output.offer()  # as much as there is room for now
+        thread = threading.Thread(target=output.flush)
+        thread.start()
+        while not read.endswith(f"{LINES[-1]}\n".encode()):
+            read += os.read(reader, 8192)
+        thread.join()
+        assert not output.waiting
+    os.close(reader)
+    assert read.decode().splitlines() == LINES
+
+
+def test_the_wait_for_a_slow_reader_can_be_ended() -> None:
+    reader, writer = os.pipe()
+    with stdout_to(writer):
+        output = Output()
+        output.interrupt_fd = os.eventfd(1)
+        for line in LINES:
+            output.line(line)
+        output.flush()
+        assert not output.waiting
+        os.close(output.interrupt_fd)
+    with open(reader) as file:
+        read = file.read()
+    assert "\n".join(LINES).startswith(read)
+
+
+def test_no_more_waits_for_a_slow_reader_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kintro.cli.output.WAITING_MAX", 10_000)
+    reader, writer = os.pipe()
+    read: list[bytes] = []
+
+    def drain() -> None:
+        while piece := os.read(reader, 65536):
+            read.append(piece)
+
+    thread = threading.Thread(target=drain)
+    with stdout_to(writer):
+        output = Output()
+        thread.start()
+        for line in LINES:
+            output.line(line)
+            assert len(output._waiting) <= 10_000
+        output.flush()
+    thread.join()
+    os.close(reader)
+    assert b"".join(read).decode().splitlines() == LINES
 
 
 def test_a_full_disk_is_kept_as_an_error() -> None:
