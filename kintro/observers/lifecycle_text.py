@@ -84,12 +84,12 @@ def summary_line(summary: Summary) -> str:
         )
     ]
     span = "an unknown time" if summary.duration_ns is None else duration(summary.duration_ns)
-    text = f"{', '.join(counts)} in {span}; lost: {'unknown' if summary.lost is None else summary.lost}"
+    text = f"{', '.join(counts)} in {span}; lost {'unknown' if summary.lost is None else summary.lost}"
     if summary.kernel_forks is not None:
         text += f"; the kernel counted {summary.kernel_forks} tasks created"
     if summary.complete:
-        return text + ": complete"
-    return text + ": INCOMPLETE"
+        return text + "; complete"
+    return text + "; INCOMPLETE"
 
 
 class Process:

@@ -192,10 +192,10 @@ def test_a_tree_as_json() -> None:
 @pytest.mark.parametrize(
     ("change", "end"),
     [
-        ({}, "lost: 0; the kernel counted 3 tasks created: complete"),
-        ({"kernel_forks": None}, "lost: 0: complete"),
-        ({"kernel_forks": None, "lost": 7}, "lost: 7: INCOMPLETE"),
-        ({"kernel_forks": 4}, "lost: 0; the kernel counted 4 tasks created: INCOMPLETE"),
+        ({}, "lost 0; the kernel counted 3 tasks created; complete"),
+        ({"kernel_forks": None}, "lost 0; complete"),
+        ({"kernel_forks": None, "lost": 7}, "lost 7; INCOMPLETE"),
+        ({"kernel_forks": 4}, "lost 0; the kernel counted 4 tasks created; INCOMPLETE"),
     ],
 )
 def test_the_summary_in_one_line(change: dict[str, Any], end: str) -> None:
@@ -206,5 +206,5 @@ def test_the_summary_in_one_line(change: dict[str, Any], end: str) -> None:
 
 def test_the_summary_of_a_session_that_was_cut_off() -> None:
     assert summary_line(summary(Counter(forks=1), None)) == (
-        "1 fork, 0 threads, 0 execs, 0 exits, 0 reparents in an unknown time; lost: unknown: INCOMPLETE"
+        "1 fork, 0 threads, 0 execs, 0 exits, 0 reparents in an unknown time; lost unknown; INCOMPLETE"
     )
