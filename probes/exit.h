@@ -49,43 +49,68 @@ static inline void add_process(struct exit_event *event, struct signal_struct *s
     }
 }
 
-static inline void send_exit(struct task_struct *task, bool process)
+/* `process`: all of the process; else the one thread, by the id it had. */
+static inline void send_exit(struct task_struct *task, bool process, u32 tid)
 {
     struct signal_struct *signal = NULL;
+    struct task_struct *leader = NULL;
     struct exit_event event = {};
 
     event.ts_ns = bpf_ktime_get_ns();
     event.process = process;
+    event.tid = tid;
     READ(event.pid, task, tgid);
-    READ(event.tid, task, pid);
     bpf_probe_read_kernel_str(event.comm, sizeof(event.comm), task->comm);
-    event.ppid = parent_tgid(task);
+    READ(leader, task, group_leader);
+    event.ppid = parent_tgid(leader); /* a released thread's own is no longer kept up to date */
     if (process) {
         u32 flags = 0;
-        event.start_time_ns = process_start(task);
+        READ(event.start_time_ns, leader, start_time);
+        READ(event.exit_state, leader, exit_state);
         /* The status that wait_task_zombie (kernel/exit.c) hands to the parent. */
         READ(signal, task, signal);
         READ(flags, signal, flags);
-        if (flags & SIGNAL_GROUP_EXIT) {
+        if (flags & SIGNAL_GROUP_EXIT)
             READ(event.wait_status, signal, group_exit_code);
-        } else {
-            struct task_struct *leader = NULL;
-            READ(leader, task, group_leader);
+        else
             READ(event.wait_status, leader, exit_code);
-        }
+#ifdef HAVE_SIGNAL_STRUCT_PREV_CPUTIME
+        READ(event.told_utime_ns, signal, prev_cputime.utime);
+        READ(event.told_stime_ns, signal, prev_cputime.stime);
+#endif
         add_process(&event, signal);
         count(exits);
     } else {
         READ(event.start_time_ns, task, start_time);
+        READ(event.exit_state, task, exit_state);
         READ(event.wait_status, task, exit_code);
         add_task(&event, task);
     }
     counted(exit_ring.ringbuf_output(&event, sizeof(event), 0), exit_sent);
 }
 
+/* Whether all threads of the process have left with this one: others than its leader are released by then,
+ * and the leader is a zombie, or reaped. */
+static inline bool last_to_leave(struct task_struct *task)
+{
+    struct signal_struct *signal = NULL;
+    struct task_struct *leader = NULL;
+    s32 threads = 0, leader_state = 0;
+
+    READ(signal, task, signal);
+    u64 key = (u64)signal;
+    if (!ending.lookup(&key))
+        return false;
+    READ(threads, signal, nr_threads);
+    READ(leader, task, group_leader);
+    READ(leader_state, leader, exit_state);
+    return threads <= 1 && leader_state && ending.delete(&key) == 0;
+}
+
 int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[1];
+    u64 key = (u64)task;
     struct dying *state;
     s32 exit_state = 0;
     u32 tid = 0, tgid = 0;
@@ -95,20 +120,27 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     READ(tid, task, pid);
     READ(tgid, task, tgid);
-    state = dying.lookup(&tid);
-    if (!state)
-        return 0;
-    if (state->parent)
-        send_reaper(task, state);
-#ifdef THREADS
-    send_exit(task, state->process);
-#else
-    if (state->process)
-        send_exit(task, true);
-#endif
-    if (state->process)
+    state = dying.lookup(&key);
+    if (state) {
+        tid = state->tid;
+        if (state->parent)
+            send_reaper(task, state);
+    }
+    bool process = last_to_leave(task);
+    if (process) {
+        send_exit(task, true, tid);
         forget_process(tgid); /* user space may have found it in /proc meanwhile and added it again */
-    dying.delete(&tid);
-    count(left);
+        count(left);
+    }
+    /* Looked up again, so that the verifier need not go twice through what is above. */
+    state = dying.lookup(&key);
+    if (state) {
+#ifdef THREADS
+        if (!process)
+            send_exit(task, false, tid);
+#endif
+        dying.delete(&key);
+        count(left);
+    }
     return 0;
 }

@@ -175,26 +175,39 @@ static inline bool last_thread(struct bpf_raw_tracepoint_args *ctx, struct task_
  * final, and its children have been handed on. */
 int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct task_struct *task = (struct task_struct *)ctx->args[0];
+    struct task_struct *task = (struct task_struct *)ctx->args[0], *eldest;
     struct dying state = {};
-    u32 tgid = bpf_get_current_pid_tgid() >> 32, tid = bpf_get_current_pid_tgid(), level = 0;
-    bool pass = wanted();
+    u32 tgid = bpf_get_current_pid_tgid() >> 32, level = 0;
+    u64 key = (u64)task;
+    bool pass = wanted(), process = last_thread(ctx, task);
 
-    state.process = last_thread(ctx, task);
-    if (state.process)
+    if (process)
         forget_process(tgid);
     if (!pass)
         return 0;
+    if (process) {
+        struct signal_struct *signal = NULL;
+        u8 one = 1;
+        READ(signal, task, signal);
+        u64 group = (u64)signal;
+        count(ending.update(&group, &one) ? exits_lost : leaving);
+    }
+    state.tid = bpf_get_current_pid_tgid();
     state.end = &task->children;
     READ(state.next, task, children.next);
     /* A pid namespace ends with its init: children are killed, not handed on. */
-    state.parent = state.next != state.end && !(state.process && own_pid(task, &level) == 1);
+    state.parent = state.next != state.end && !(process && own_pid(task, &level) == 1);
 #ifndef THREADS
-    if (!state.process && !state.parent)
+    if (!state.parent)
         return 0;
 #endif
+    if (state.parent) {
+        eldest = LIST_ENTRY(state.next, struct task_struct, sibling);
+        state.witness[WITNESSES] = eldest;
+        READ(state.witness_start[WITNESSES], eldest, start_time);
+    }
     state.start_time_ns = process_start(task);
-    if (dying.update(&tid, &state)) {
+    if (dying.update(&key, &state)) {
         count(exits_lost);
         return 0;
     }

@@ -1,6 +1,6 @@
 /* What lifecycle.c sends and counts, and what it keeps of a task that exits while it has children. */
 
-#define WITNESSES 4 /* children looked at to learn who took them: the last ones */
+#define WITNESSES 4 /* children looked at to learn who took them: the last ones, and the eldest */
 
 struct fork_event {
     u64 ts_ns;
@@ -39,6 +39,8 @@ struct exit_event {
     u64 utime_ns;
     u64 stime_ns;
     u64 runtime_ns;
+    u64 told_utime_ns; /* what was told of these two before: they never go back */
+    u64 told_stime_ns;
     u64 voluntary_switches;
     u64 involuntary_switches;
     u64 minor_faults;
@@ -48,6 +50,7 @@ struct exit_event {
     u32 ppid;
     u32 process;
     u32 wait_status;
+    u32 exit_state; /* EXIT_ZOMBIE, or EXIT_DEAD once it has been reaped */
     char comm[16];
 };
 
@@ -93,15 +96,16 @@ COUNTER(left, 21);          /* and those of them that have left */
 COUNTER(exits_lost, 22);
 COUNTER(orphans_lost, 23);
 
-/* A task on its way out. */
+/* A task on its way out. Its ids are those of before: a thread that execs takes its leader's. */
 struct dying {
-    u32 process; /* it was the last thread */
-    u32 parent;  /* it leaves children */
+    u32 tid;
+    u32 parent; /* it leaves children */
     u64 start_time_ns;
     struct list_head *next; /* where the walk over its children goes on */
     struct list_head *end;
-    struct task_struct *witness[WITNESSES];
-    u64 witness_start[WITNESSES];
+    struct task_struct *witness[WITNESSES + 1];
+    u64 witness_start[WITNESSES + 1];
 };
-BPF_HASH(dying, u32, struct dying, 16384); /* by tid */
+BPF_HASH(dying, u64, struct dying, 16384); /* by address of the task */
+BPF_HASH(ending, u64, u8, 16384); /* processes all of whose threads exit, by address of the signals */
 BPF_PROG_ARRAY(tails, 1);

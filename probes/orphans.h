@@ -4,9 +4,9 @@
 /* Walks the children of the task that exits, which still are its own at this tracepoint. */
 int tail_0(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 current = bpf_get_current_pid_tgid();
-    u32 tid = current, tgid = current >> 32;
-    struct dying *state = dying.lookup(&tid);
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    u64 current = bpf_get_current_task();
+    struct dying *state = dying.lookup(&current);
     if (!state)
         return 0;
     struct list_head *node = state->next, *end = state->end;
@@ -15,7 +15,7 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
 
     event.ts_ns = bpf_ktime_get_ns();
     event.parent_pid = tgid;
-    event.parent_tid = tid;
+    event.parent_tid = state->tid;
     event.parent_start_time_ns = state->start_time_ns;
     for (int i = 0; i < CHILDREN_MAX && node && node != end; i++) {
         struct task_struct *child = LIST_ENTRY(node, struct task_struct, sibling);
@@ -37,6 +37,10 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
     count_many(orphan_lost, failed);
     if (!node || node == end)
         return 0;
+    struct list_head *next = NULL;
+    READ(next, node, next);
+    if (next == node) /* it was reaped meanwhile and is in no list any more: begin again */
+        READ(node, end, next);
     state->next = node;
     tails.call(ctx, 0);
     count(orphans_lost);
@@ -52,9 +56,9 @@ static inline void send_reaper(struct task_struct *father, struct dying *state)
 
     event.ts_ns = bpf_ktime_get_ns();
     READ(event.parent_pid, father, tgid);
-    READ(event.parent_tid, father, pid);
+    event.parent_tid = state->tid;
     event.parent_start_time_ns = state->start_time_ns;
-    for (int i = 0; i < WITNESSES; i++) {
+    for (int i = 0; i <= WITNESSES; i++) {
         struct task_struct *child = state->witness[i];
         u64 start = 0;
         READ(parent, child, real_parent);

@@ -1,7 +1,7 @@
 """`kintro doctor`: what works on this machine, and what to do where not.
 
-Gathers facts as any user; where tracing is permitted it also runs the lifecycle probe on processes of its
-own. Cost: half a second; with the self-test a second and the memory of a compiler.
+Gathers facts as any user; where tracing is permitted it also compiles the lifecycle probe, and runs it on
+processes of its own. Cost: half a second; with the self-test a second and the memory of a compiler.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         return _examined(args)
-    except ImportError as error:  # not even this verb works without numpy or tabulate
+    except ImportError as error:  # a package is missing or broken
         raise KintroError(str(error), "install kintro: script/install", EX_UNAVAILABLE) from error
 
 
@@ -145,7 +145,7 @@ def _structs_problem() -> str | None:
 
         kernel_structs(kernel_btf())
     except Exception as error:  # whatever a damaged BTF leads to
-        return str(error)
+        return str(error) if not isinstance(error, ImportError) else None  # `packages` tells of that
     return None
 
 
@@ -169,7 +169,7 @@ def self_test() -> SelfTest:
     seen: list[Witness] = []
     begin, end = os.pipe()
     try:
-        with Trace(Loading(PROBE), Rows(DECODE), lifecycle.settled) as trace:
+        with Trace(Loading(PROBE, fresh=True), Rows(DECODE), lifecycle.settled) as trace:
 
             def work() -> None:  # called once all is attached, as its descriptor is readable
                 os.read(begin, 1)

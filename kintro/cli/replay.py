@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     session = read_session(args.session)
     verb = session.info.get("verb")
-    if verb not in _OBSERVERS:
+    if not isinstance(verb, str) or verb not in _OBSERVERS:
         raise KintroError(
             f"{args.session} is a session of {verb!r}, which this kintro does not know", None, EX_NOINPUT
         )
@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     counts = None if session.cut else session.info.get("counts")
-    begin_ns = session.info.get("begin_ns", 0)
+    begin_ns = session.info.get("begin_ns")
+    if not (isinstance(begin_ns, int) and (counts is None or observer.is_tally(counts))):
+        raise KintroError(f"{args.session} is damaged: session.json", None, EX_NOINPUT)
     trace_fork.show(args, observer.saved_records(session), lambda: counts, begin_ns, output)
     output.flush()
     if output.error is not None:

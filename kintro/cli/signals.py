@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -51,11 +51,28 @@ class Signals:
         elif number in _ENDING:
             end()
 
-    def discard_pending(self) -> None:
-        self.forward_pending(lambda number: None)
+    def forward_pending(self, send: Callable[[int], None] | None, terminals: bool = False) -> None:
+        """Hands on what has come, or drops it where there is no command.
 
-    def forward_pending(self, send: Callable[[int], None]) -> None:
-        """Hands on what came before there was a command: no terminal could send it to that."""
-        while select.select([self.fd], [], [], 0)[0]:
-            number, _, _ = _INFO.unpack_from(os.read(self.fd, _INFO_BYTES))
-            send(number)
+        `terminals`: also what a terminal sent, which a command that is there already has got itself.
+        """
+        for number, code in self._pending():
+            if send is not None and (terminals or code != _SI_KERNEL):
+                send(number)
+
+    def told_to_end(self, send: Callable[[int], None] | None) -> bool:
+        """Hands on what has come, as `forward_pending`; whether anything of it asks kintro to end."""
+        ending = False
+        for number, code in self._pending():
+            ending = ending or number in _ENDING
+            if send is not None and code != _SI_KERNEL:
+                send(number)
+        return ending
+
+    def _pending(self) -> Iterator[tuple[int, int]]:
+        """What has come: number and origin (si_code of sigaction(2))."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        while poll.poll(0):
+            number, _, code = _INFO.unpack_from(os.read(self.fd, _INFO_BYTES))
+            yield number, code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
@@ -47,17 +48,12 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     # A tree counts the threads of each process, and a saved session can be shown either way.
     defines = {"THREADS": 1} if args.threads or args.tree or args.save else {}
-    loading = tracing.loading(args, "lifecycle", defines)
+    begun = tracing.begin(args, "lifecycle", defines)
     # Imported while that goes on, and before tracing begins, not while the first events wait.
     from kintro.observers import lifecycle, lifecycle_text  # noqa: F401
     from kintro.renderers import jsonl, terminal  # noqa: F401
 
-    def shown(
-        records: Iterable[Any], counts: Callable[[], Mapping[str, Any] | None], begin_ns: int, out: Output
-    ) -> None:
-        show(args, records, counts, begin_ns, out)
-
-    return tracing.run(args, signals, loading, lifecycle, shown, defines)
+    return tracing.run(args, signals, begun, lifecycle, partial(show, args))
 
 
 def show(

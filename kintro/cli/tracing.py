@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import kintro
 from kintro.cli.signals import Signals
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 
-PUMP_EVERY = 1000  # events handled between two looks at the rings
+WAITING_MAX = 256 << 20  # bytes of output that wait for a slow reader while the trace goes on
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -91,61 +91,70 @@ def _uid(user: str) -> int:
         raise KintroError(f"no user {user!r}", "name one that `getent passwd` lists", EX_NOINPUT) from None
 
 
-def loading(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> Any:
+class Begun(NamedTuple):
+    """What `begin` hands to `run`."""
+
+    output: Any
+    loading: Any
+    defines: Mapping[str, int]
+
+
+def begin(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> Begun:
     """Begins to load a probe. Its observer, and whatever else is slow to import, is to be imported then."""
-    from kintro.sources.bpf import Loading
+    from kintro.cli.output import Output
+    from kintro.sources.bpf import Loading, require_tracing
 
     if args.command and args.pid is not None:
         raise KintroError("give either --pid or a command, not both", None, EX_USAGE)
-    begun = Loading(probe, filters(args), defines)
+    require_tracing()
     _require_initial_namespace(args)
-    return begun
+    wanted = filters(args)
+    output = Output(args.output, WAITING_MAX)  # before any thread is at work: see as_calling_user
+    return Begun(output, Loading(probe, wanted, defines), defines)
 
 
 def run(
     args: argparse.Namespace,
     signals: Signals,
-    loading: Any,
+    begun: Begun,
     observer: Any,
     show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
-    defines: Mapping[str, int],
 ) -> int:
     """Traces with an observer's probe and has `show` present it; returns the exit code.
 
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
     """
-    from kintro.cli.output import Output
     from kintro.sources.command import Command
     from kintro.sources.rows import Rows
-    from kintro.sources.trace import Trace
+    from kintro.sources.trace import Trace, pumped
 
+    output = begun.output
+    output.interrupt_fd = signals.fd
     with ExitStack() as stack:
-        output = Output(args.output)
-        output.interrupt_fd = signals.fd
         make = (lambda: Command(args.command, args.as_root)) if args.command else None
         saver = stack.enter_context(_Saver()) if args.save is not None else None
         order = saver.columns(observer) if saver else Rows(observer.DECODE)
-        trace = stack.enter_context(Trace(loading, order, observer.settled, make, args.duration))
+        trace = stack.enter_context(Trace(begun.loading, order, observer.settled, make, args.duration))
         command = trace.command
         if command is not None:
-            signals.forward_pending(command.send)
+            signals.forward_pending(command.send, terminals=True)
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         if saver is not None:
-            saver.open(args, defines, observer, begin_ns)
+            saver.open(args, begun.defines, observer, begin_ns)
         trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))
         _say_begun(args)
 
         def offered() -> bool:
             output.offer()
-            return not output.waiting
+            if output.closed and command is None and saver is None:
+                trace.stop()
+            return output.waiting_fd is None
 
         def rows() -> Iterator[Any]:
             for batch in trace.rows():
                 yield batch
-                if not offered() and output.fd is not None:
-                    trace.when_writable(output.fd, offered)
-                if output.closed and command is None and saver is None:
-                    trace.stop()
+                if not offered():
+                    trace.when_writable(output.waiting_fd, offered)
 
         def counts() -> Mapping[str, Any] | None:
             return observer.tally(trace.account) if trace.account else None
@@ -153,22 +162,17 @@ def run(
         show(pumped(observer.records(rows()), trace.drain), counts, begin_ns, output)
         if saver is not None:
             saver.close(counts())
-        signals.discard_pending()  # they belonged to the trace; one more ends the wait for a slow reader
-        output.flush()
+        # What came meanwhile belonged to the trace; one more signal ends the wait for a slow reader.
+        send = command.send if command else None
+        signals.forward_pending(send)
+        output.flush(lambda: signals.told_to_end(send))
+        signals.forward_pending(send)
         if command is not None:
             _wait(command, signals)
         problem = output.error or (saver.error if saver is not None else None)
         if problem is not None:
             raise problem
         return command.exit_code if command else 0
-
-
-def pumped(stream: Iterator[Any], drain: Callable[[], None]) -> Iterator[Any]:
-    """The stream as it is; between its items the rings are looked after, however slowly they are used."""
-    for number, item in enumerate(stream):
-        yield item
-        if number % PUMP_EVERY == PUMP_EVERY - 1:
-            drain()
 
 
 class _Saver:

@@ -33,12 +33,15 @@ from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
 from kintro.sources.filters import Filters
 from kintro.sources.rows import Row, Rows
-from kintro.sources.trace import Account, Trace
+from kintro.sources.trace import Account, Trace, pumped
 
 if TYPE_CHECKING:
     from kintro.sources.session import Session
 
+Key = tuple[int, int]  # a process or thread: its id and start time
+
 _REAPER_FOUND, _REAPER_NONE = 1, 2  # probes/lifecycle.h
+_EXIT_DEAD = 0x10  # include/linux/sched.h
 
 
 def settled(counters: Mapping[str, int]) -> bool:
@@ -61,7 +64,7 @@ class Run:
         self._seen: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Event]:
-        for event in Adoptions().events(records(self._trace.rows())):
+        for event in Adoptions().events(pumped(records(self._trace.rows()), self._trace.drain)):
             self._seen[counted_as(event)] += 1
             yield event
 
@@ -112,22 +115,40 @@ class Adoptions:
     """Puts orphans and their reaper together; holds the orphans until then."""
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[int, int], list[Orphan]] = {}
+        self._waiting: dict[Key, dict[Key, Orphan]] = {}  # parent → child → orphan
+        self._parents: dict[Key, set[Key]] = {}  # child → parents: several threads may leave at once
 
     def events(self, stream: Iterable[Any]) -> Iterator[Event]:
         """Records → events: forks, execs and exits as they are, a Reparent for each orphan that was taken."""
         for record in stream:
             if isinstance(record, Orphan):
-                self._waiting.setdefault(_parent(record), []).append(record)
+                child = record.pid, record.start_time_ns
+                self._waiting.setdefault(_parent(record), {})[child] = record
+                self._parents.setdefault(child, set()).add(_parent(record))
             elif isinstance(record, Reaper):
-                for orphan in self._waiting.pop(_parent(record), ()):
-                    if record.outcome != _REAPER_NONE:
+                for child, orphan in self._waiting.pop(_parent(record), {}).items():
+                    self._parents[child].discard(_parent(record))
+                    if not self._parents[child]:
+                        del self._parents[child]
+                    if record.outcome != _REAPER_NONE and orphan.exit_state != _EXIT_DEAD:
                         yield _reparent(orphan, record)
             else:
+                if isinstance(record, Exit) and record.process:
+                    self._note_end(record)
                 yield record
 
+    def _note_end(self, end: Exit) -> None:
+        """A child that ends after its parent began to exit, and before it was handed on: it is a zombie then.
 
-def _parent(record: Orphan | Reaper) -> tuple[int, int]:
+        Or it has been reaped, by its parent's other threads or because nobody wants to know.
+        """
+        child = end.pid, end.start_time_ns
+        for parent in self._parents.get(child, ()):
+            orphan = self._waiting[parent][child]
+            self._waiting[parent][child] = orphan._replace(exit_state=end.exit_state)
+
+
+def _parent(record: Orphan | Reaper) -> Key:
     return record.parent_tid, record.parent_start_time_ns
 
 
@@ -222,6 +243,17 @@ def tally(account: Account) -> dict[str, int | None]:
         "kernel_forks": account.kernel_forks,
         "late": account.late,
     }
+
+
+_TALLY = ("duration_ns", "forks", "threads", "execs", "exits", "lost", "kernel_forks", "late")
+
+
+def is_tally(found: object) -> bool:
+    """Whether this, from a session of any origin, has the form that `tally` gives."""
+    if not isinstance(found, dict) or set(found) != set(_TALLY):
+        return False
+    numbers = {name: value for name, value in found.items() if not (name == "kernel_forks" and value is None)}
+    return all(isinstance(value, int) for value in numbers.values())
 
 
 def summary(seen: Counter[str], counted: Mapping[str, Any] | None) -> Summary:

@@ -83,6 +83,8 @@ class Exit(NamedTuple):
     utime_ns: int  # by the ticks the kernel counted
     stime_ns: int
     runtime_ns: int  # on a CPU, by the scheduler's clock
+    told_utime_ns: int  # utime and stime as the kernel told them before, which it never takes back
+    told_stime_ns: int
     voluntary_switches: int
     involuntary_switches: int
     minor_faults: int
@@ -92,6 +94,7 @@ class Exit(NamedTuple):
     ppid: int
     process: int  # 1 if this was the last thread
     wait_status: int  # as from waitpid(2)
+    exit_state: int  # EXIT_ZOMBIE or EXIT_DEAD of include/linux/sched.h
     comm: bytes
 
     @property
@@ -113,16 +116,21 @@ class Exit(NamedTuple):
         return bool(self.wait_status & 0x80)
 
     def times_ns(self) -> tuple[int, int]:
-        """User and system time: the exact run time, split as the ticks say.
+        """User and system time: the exact run time, split as the ticks say, neither less than told before.
 
         The rule of cputime_adjust in kernel/sched/cputime.c, which getrusage(2) and /proc follow too.
         """
+        runtime, told_utime, told_stime = self.runtime_ns, self.told_utime_ns, self.told_stime_ns
+        if told_utime + told_stime >= runtime:
+            return told_utime, told_stime
         if self.stime_ns == 0:
-            return self.runtime_ns, 0
-        if self.utime_ns == 0:
-            return 0, self.runtime_ns
-        stime = self.runtime_ns * self.stime_ns // (self.stime_ns + self.utime_ns)
-        return self.runtime_ns - stime, stime
+            stime = 0
+        elif self.utime_ns == 0:
+            stime = runtime
+        else:
+            stime = runtime * self.stime_ns // (self.stime_ns + self.utime_ns)
+        stime = min(max(stime, told_stime), runtime - told_utime)
+        return runtime - stime, stime
 
 
 class Orphan(NamedTuple):

@@ -38,6 +38,19 @@ def duration(ns: int) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
 
 
+def size(amount_bytes: int) -> str:
+    """Bytes in three digits and a binary unit: `0`, `512B`, `132K`, `1.29M`, `31.9M`, `128T`."""
+    if amount_bytes < 1024:
+        return f"{amount_bytes}B" if amount_bytes else "0"
+    value = float(amount_bytes)
+    for unit in "KMGTPE":
+        value /= 1024
+        if value < 999.5 or unit == "E":
+            digits = 0 if unit == "K" and amount_bytes % 1024 == 0 else 2 if value < 9.995 else 1
+            return f"{value:.{0 if value >= 99.95 else digits}f}{unit}"
+    raise AssertionError
+
+
 def cells(text: str) -> int:
     """How many terminal cells a printable text takes; wide characters take two."""
     if text.isascii():

@@ -14,7 +14,7 @@ import ctypes
 import importlib.util
 import os
 import re
-import struct
+import shlex
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -76,7 +76,7 @@ def require_tracing() -> None:
             EX_UNAVAILABLE,
         )
     if not host.can_trace():
-        command = " ".join([Path(sys.argv[0]).name or "kintro", *sys.argv[1:]])
+        command = shlex.join([Path(sys.argv[0]).name or "kintro", *sys.argv[1:]])
         raise KintroError("tracing the kernel needs root", f"run it as: sudo {command}", EX_NOPERM)
     if host.lockdown() == "confidentiality":
         raise KintroError(
@@ -96,8 +96,13 @@ class Loading:
     """
 
     def __init__(
-        self, name: str, filters: Filters | None = None, defines: Mapping[str, int] | None = None
+        self,
+        name: str,
+        filters: Filters | None = None,
+        defines: Mapping[str, int] | None = None,
+        fresh: bool = False,
     ) -> None:
+        """`fresh`: compiled even if it is kept."""
         require_tracing()
         self.filters = filters or Filters()
         self.text = probe_text(name)
@@ -106,29 +111,30 @@ class Loading:
         self._key, self._store = kept.key_of(self.text, self._parameters), kept.Store()
         self._loaded: Loaded | None = None
         self._thread = threading.Thread(target=self._load_kept)
-        self._thread.start()
+        if not fresh:
+            self._thread.start()
 
     def result(self) -> Loaded:
-        """Waits for it; to be called once, and the descriptors are the caller's to close.
-
-        KintroError where bcc, the kernel or the verifier refuse.
-        """
-        self._thread.join()
-        return self._loaded or self._compiled()
+        """Waits for it. KintroError where bcc, the kernel or the verifier refuse."""
+        if self._thread.ident is not None:  # started
+            self._thread.join()
+        self._loaded = self._loaded or self._compiled()
+        return self._loaded
 
     def close(self) -> None:
-        """Instead of `result`: closes what has been loaded."""
-        self._thread.join()
+        """Closes what has been loaded: where nothing else holds it, it is gone."""
+        if self._thread.ident is not None:  # started
+            self._thread.join()
         for fds in self._loaded or ():
-            for fd in fds.values():
-                os.close(fd)
+            while fds:
+                os.close(fds.popitem()[1])
 
     def _load_kept(self) -> None:
         image = self._store.read(self._key) if self._key is not None else None
         if self._key is not None and image is not None:
             try:
                 self._loaded = kept.loaded(image)
-            except (KintroError, OSError, ValueError, TypeError, KeyError, struct.error):  # of any kind
+            except Exception:  # whatever is wrong with it
                 self._store.remove(self._key)
 
     def _compiled(self) -> Loaded:

@@ -16,7 +16,7 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kintro.errors import EX_NOINPUT, KintroError
+from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, KintroError
 
 TERM_S = 3.0  # from SIGTERM to SIGKILL, for a command that must not outlive us
 
@@ -59,7 +59,13 @@ class Command:
         self.status: int | None = None  # as from waitpid(2), once it has ended
         go_read, self._go = os.pipe()
         self._failed, failed_write = os.pipe()
-        self.pid = os.fork()
+        # Who ignores SIGCHLD would not learn how it ended (wait(2)).
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            raise KintroError(f"cannot start a process: {error.strerror}", None, EX_UNAVAILABLE) from error
         if self.pid == 0:
             os.close(self._go)
             os.close(self._failed)
@@ -77,7 +83,9 @@ class Command:
             self._go = -1
         if self.poll() is None:
             self.send(signal.SIGTERM)
-            if not select.select([self.pidfd], [], [], TERM_S)[0]:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            if not poll.poll(TERM_S * 1000):
                 self.send(signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self._failed)

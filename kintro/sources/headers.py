@@ -35,11 +35,12 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "upid": ("nr", "ns"),
     "pid": ("level", "numbers"),
     "sched_entity": ("sum_exec_runtime",),
+    "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
     "signal_struct": (
         "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime",
-        "sum_sched_runtime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "sum_sched_runtime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "nr_threads", "prev_cputime?",
     ),
     "task_struct": (
         "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent", "group_leader", "children",
@@ -200,10 +201,14 @@ def header_tree(below: Path = Path("/run")) -> Iterator[Path]:
             f"cannot make a folder in {below}: {error.strerror}", "run kintro as root", EX_UNAVAILABLE
         ) from error
     try:
-        for name, text in header_files(structs).items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+        try:
+            for name, text in header_files(structs).items():
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        except OSError as error:
+            message = f"cannot write into {below}: {error.strerror}"
+            raise KintroError(message, None, EX_UNAVAILABLE) from error
         yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -70,10 +70,6 @@ def capabilities(root: Path = ROOT) -> int:
     return int(match[1], 16) if match else 0
 
 
-def has_capability(number: int, root: Path = ROOT) -> bool:
-    return bool(capabilities(root) >> number & 1)
-
-
 def can_trace(root: Path = ROOT) -> bool:
     """Whether this process may load tracing programs: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN."""
     mask = capabilities(root)

@@ -94,19 +94,23 @@ def loaded(image: Image) -> tuple[dict[str, int], dict[str, int]]:
             maps[name] = create_map(name, attributes)
         codes = {name: _bound(*program, maps) for name, program in image.programs.items()}
         # Each in a thread of its own: the verifier takes its time, and needs no other lock.
-        errors: list[OSError] = []
+        errors: list[Exception] = []
 
         def load(name: str) -> None:
             try:
                 programs[name] = load_program(name, codes[name])
-            except OSError as error:
+            except Exception as error:
                 errors.append(error)
 
         threads = [threading.Thread(target=load, args=(name,)) for name in codes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        begun = 0
+        try:
+            for thread in threads:
+                thread.start()
+                begun += 1
+        finally:
+            for thread in threads[:begun]:
+                thread.join()
         if errors:
             raise errors[0]
     except BaseException:
@@ -205,7 +209,8 @@ class Store:
                 image = decoded(key, file.read(BYTES_MAX))
                 if any(identity(path) != was for path, was in image.made_by.items()):
                     return None
-                os.utime(file.fileno())  # its last use, which `_tidy` goes by
+                with contextlib.suppress(OSError):  # not where /var can only be read
+                    os.utime(file.fileno())  # its last use, which `_tidy` goes by
                 return image
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None

@@ -17,13 +17,16 @@ from kintro.sources import bpf_syscall
 from kintro.sources.bpf import Loading
 from kintro.sources.descendants import descendants, has_ended
 from kintro.sources.probe_source import c_struct
-from kintro.sources.ring import Reader, Ring, map_size
+from kintro.sources.ring import Reader, Ring
 
 COUNTERS = 32  # of kintro.h: counters for each CPU
 
 
 class Probe:
-    """A loaded probe; a context manager. Attached by `attach`, not before. `reader` reads its rings."""
+    """A loaded probe; a context manager. Attached by `attach`, not before. `reader` reads its rings.
+
+    Its programs and maps are the Loading's, which is to be closed after it.
+    """
 
     def __init__(self, loading: Loading) -> None:
         """Waits until it is loaded. KintroError where bcc, the kernel or the verifier refuse."""
@@ -36,14 +39,14 @@ class Probe:
         for kind, number in re.findall(r"^RING\((\w+), (\d+), \d+\);", text, re.MULTILINE):
             self._slots[f"{kind}_sent"], self._slots[f"{kind}_lost"] = 2 * int(number), 2 * int(number) + 1
             fd = self._maps[f"{kind}_ring"]
-            fds[kind] = fd, Ring(fd, map_size(fd), c_struct(text, f"{kind}_event"))
+            fds[kind] = fd, Ring(fd, bpf_syscall.map_attributes(fd)[3], c_struct(text, f"{kind}_event"))
         self.reader = Reader(fds)
         self._counters = self._mapped("counters", cpus * COUNTERS)
         for program, fd in self._programs.items():
             if program.startswith("tail_"):
                 self._update("tails", int(program[5:]), struct.pack("=I", fd))
-        if filters.targets and filters.follow:
-            self._scanning = self._mapped("scanning", 1)
+        follows = filters.targets and filters.follow
+        self._scanning = self._mapped("scanning", 1) if follows else None
 
     def __enter__(self) -> Probe:
         return self
@@ -51,15 +54,15 @@ class Probe:
     def __exit__(self, *_: object) -> None:
         self.detach()
         self.reader.__exit__()
-        for fds in (self._programs, self._maps):
-            while fds:
-                os.close(fds.popitem()[1])
+        self._counters.release()
+        if self._scanning is not None:
+            self._scanning.release()
 
     def attach(self, pid: int | None = None, scan: bool = False) -> None:
         """Starts tracing; with a process to pick, and with `scan` its descendants that are there already."""
         if pid is not None:
             self.add_target(pid)
-            if scan:
+            if scan and self._scanning is not None:
                 self._scanning[0] = 1
         for program, fd in reversed(list(self._programs.items())):
             if program.startswith("tp_"):
@@ -70,7 +73,8 @@ class Probe:
                     raise KintroError(message, None, EX_UNAVAILABLE) from error
         if scan and pid is not None:
             self._add_descendants(pid)
-            self._scanning[0] = 0
+            if self._scanning is not None:
+                self._scanning[0] = 0
 
     def detach(self) -> None:
         """Stops tracing; what the rings hold can still be read."""

@@ -181,6 +181,7 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._epoll.close()
+        self._rings.clear()  # and with them their mappings, which hold the maps
 
     def wake_on(self, fd: int) -> None:
         """Also end a wait, and at once, when this descriptor becomes readable."""
@@ -224,12 +225,3 @@ class Reader:
     def _now_ns(self) -> int:
         self._last_read = time.monotonic()
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-def map_size(fd: int) -> int:
-    """max_entries of a BPF map: the size in bytes of a ring (fdinfo of bpf(2))."""
-    with open(f"/proc/self/fdinfo/{fd}") as info:
-        for line in info:
-            if line.startswith("max_entries:"):
-                return int(line.split()[1])
-    raise OSError(f"descriptor {fd} is not a BPF map")

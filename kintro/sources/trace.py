@@ -14,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kintro.errors import EX_NOINPUT, KintroError
@@ -28,6 +29,7 @@ from kintro.sources.rows import Row, Rows
 if TYPE_CHECKING:
     from kintro.sources.columns import Columns
 
+PUMP_EVERY = 1000  # events handled between two looks at the rings
 BACKLOG = 2_000_000  # events that wait to be shown: as rows, up to a gigabyte
 SETTLE_S = 0.5  # at most: for the last events under way after the end
 
@@ -64,24 +66,25 @@ class Trace:
         self._stopped = False
         self._order: Any = order
         self._backlog: deque[Any] = deque()  # of what the order releases
-        try:
-            self._pidfd = None if loading.filters.pid is None else _open_target(loading.filters.pid)
-        except KintroError:
-            loading.close()
-            raise
-        self._probe = Probe(loading)
-        self.command = command() if command else None
+        self._target_ended = False
+        self._pidfd: int | None = None
+        self.command: Command | None = None
         self.account: Account | None = None  # once `rows` has come to its end
+        with ExitStack() as stack:
+            stack.callback(loading.close)
+            if loading.filters.pid is not None:
+                self._pidfd = _open_target(loading.filters.pid)
+                stack.callback(os.close, self._pidfd)
+            self._probe = stack.enter_context(Probe(loading))
+            if command is not None:
+                self.command = stack.enter_context(command())
+            self._resources = stack.pop_all()
 
     def __enter__(self) -> Trace:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.command is not None:
-            self.command.__exit__()
-        self._probe.__exit__()
-        if self._pidfd is not None:
-            os.close(self._pidfd)
+        self._resources.close()
 
     def stop(self) -> None:
         """Makes `rows` come to its end."""
@@ -119,11 +122,9 @@ class Trace:
             self.when_readable(self.command.pidfd, self._command_ended)
             self.command.start()
         elif self._pidfd is not None:
-            self.when_readable(self._pidfd, lambda: probe.reader.stop_waking_on(self._pidfd or 0))
+            self.when_readable(self._pidfd, self._note_target_ended)
         while not self._over(begin_ns):
-            for fd in probe.reader.wait(self._timeout_s(begin_ns)):
-                if fd in self._watched:
-                    self._watched[fd]()
+            self._wait(self._timeout_s(begin_ns))
             self.drain()
             yield from self._take()
         yield from self._finish()
@@ -140,6 +141,11 @@ class Trace:
             if released:
                 self._backlog.append(released)
 
+    def _wait(self, timeout_s: float | None) -> None:
+        for fd in self._probe.reader.wait(timeout_s):
+            if fd in self._watched:
+                self._watched[fd]()
+
     def _take(self) -> Iterator[list[tuple[str, Row]]]:
         while self._backlog:
             yield self._order.rows(self._backlog.popleft())
@@ -155,7 +161,13 @@ class Trace:
         waits = [WINDOW_NS / 1e9] if self._order.holds else []
         if self._duration_s is not None:
             waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - begin_ns) / 1e9))
+        if self._target_ended:  # its descendants' ends may send no event: other filters can hold those back
+            waits.append(0.1)
         return min(waits, default=None)
+
+    def _note_target_ended(self) -> None:
+        self._target_ended = True
+        self._probe.reader.stop_waking_on(self._pidfd or 0)
 
     def _command_ended(self) -> None:
         if self.command is not None and self.command.poll() is not None:
@@ -175,7 +187,7 @@ class Trace:
             return
         deadline = time.monotonic() + SETTLE_S
         while not self._settled(self._probe.counters()) and time.monotonic() < deadline:
-            self._probe.reader.wait(0.01)
+            self._wait(0.01)
             self.drain()
             yield from self._take()
 
@@ -215,6 +227,14 @@ class Trace:
                 if len(quiet) == 3:
                     break
         return min(quiet, default=None)
+
+
+def pumped(stream: Iterator[Any], drain: Callable[[], None]) -> Iterator[Any]:
+    """The stream as it is; between its items the rings are looked after, however slowly they are used."""
+    for number, item in enumerate(stream):
+        yield item
+        if number % PUMP_EVERY == PUMP_EVERY - 1:
+            drain()
 
 
 def _sum(counters: Mapping[str, int], ending: str) -> int:

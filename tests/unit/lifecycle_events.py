@@ -38,9 +38,10 @@ def exec_(pid: int = 11, *argv: bytes, **other: Any) -> Exec:
 def exit_(pid: int = 11, wait_status: int = 0, **other: Any) -> Exit:
     start = other.get("start_time_ns", 1000 * pid)
     values = dict(
-        ts_ns=start + 100, start_time_ns=start, utime_ns=4, stime_ns=6, runtime_ns=50, voluntary_switches=3,
+        ts_ns=start + 100, start_time_ns=start, utime_ns=4, stime_ns=6, runtime_ns=50, told_utime_ns=0,
+        told_stime_ns=0, voluntary_switches=3,
         involuntary_switches=2, minor_faults=90, major_faults=1, pid=pid, tid=pid, ppid=10, process=1,
-        wait_status=wait_status, comm=b"ls",
+        wait_status=wait_status, exit_state=32, comm=b"ls",
     )  # fmt: skip
     return Exit(**(values | other))
 

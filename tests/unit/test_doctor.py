@@ -315,7 +315,7 @@ def test_bcc_that_cannot_be_loaded() -> None:
 BOOT_NS, TICK_NS = 5_000_000_123, 10_000_000
 PIDS = range(100, 100 + cli.CHILDREN)
 FORK = Fork(0, 0, 0, 0, 17, 0, 0, 42, 42, 42, 0, 0, b"kintro")
-EXIT = Exit(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 42, 1, 0, b"kintro")
+EXIT = Exit(*[0] * 13, 42, 1, 0, 32, b"kintro")
 ARGV = [b"/bin/sh", b"-c", b"two words", b""]
 COUNTS = {"forks": 24, "threads": 1, "kernel_forks": 25, "lost": 0}
 

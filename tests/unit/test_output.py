@@ -183,6 +183,7 @@ def test_lines_arrive() -> None:
         output.line("one")
         output.line("zwei ä")
         output.flush()
+        del output
     with open(reader, encoding="utf-8") as file:
         assert file.read() == "one\nzwei ä\n"
 
@@ -209,11 +210,11 @@ LINES = [f"line {number} " + "x" * 90 for number in range(5000)]  # more than a 
 def test_a_slow_reader_is_not_waited_for_and_gets_all_in_order() -> None:
     reader, writer = os.pipe()
     with stdout_to(writer):
-        output = Output()
+        output = Output(waiting_max=1 << 20)
         for line in LINES:
             output.line(line)
             output.offer()
-        assert output.waiting
+        assert output.waiting_fd
         read = os.read(reader, 8192)
         output.offer()  # as much as there is room for now
         thread = threading.Thread(target=output.flush)
@@ -221,7 +222,7 @@ def test_a_slow_reader_is_not_waited_for_and_gets_all_in_order() -> None:
         while not read.endswith(f"{LINES[-1]}\n".encode()):
             read += os.read(reader, 8192)
         thread.join()
-        assert not output.waiting
+        assert output.waiting_fd is None
     os.close(reader)
     assert read.decode().splitlines() == LINES
 
@@ -229,20 +230,24 @@ def test_a_slow_reader_is_not_waited_for_and_gets_all_in_order() -> None:
 def test_the_wait_for_a_slow_reader_can_be_ended() -> None:
     reader, writer = os.pipe()
     with stdout_to(writer):
-        output = Output()
+        output = Output(waiting_max=1 << 20)
         output.interrupt_fd = os.eventfd(1)
         for line in LINES:
             output.line(line)
         output.flush()
-        assert not output.waiting
+        assert (output.closed, output.waiting_fd) == (True, None)
         os.close(output.interrupt_fd)
+        del output._reader
     with open(reader) as file:
         read = file.read()
+    assert read
     assert "\n".join(LINES).startswith(read)
+    left = len("\n".join(LINES)) + 1 - len(read)
+    assert output.error is not None
+    assert output.error.message == f"{left} bytes were not taken by whoever reads standard output"
 
 
-def test_no_more_waits_for_a_slow_reader_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kintro.cli.output.WAITING_MAX", 10_000)
+def test_no_more_waits_for_a_slow_reader_than_memory_should_hold() -> None:
     reader, writer = os.pipe()
     read: list[bytes] = []
 
@@ -252,12 +257,13 @@ def test_no_more_waits_for_a_slow_reader_than_memory_should_hold(monkeypatch: py
 
     thread = threading.Thread(target=drain)
     with stdout_to(writer):
-        output = Output()
+        output = Output(waiting_max=10_000)
         thread.start()
         for line in LINES:
             output.line(line)
             assert len(output._waiting) <= 10_000
         output.flush()
+        del output
     thread.join()
     os.close(reader)
     assert b"".join(read).decode().splitlines() == LINES

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ring_image import PAGE, ring_of
 
-from kintro.sources.ring import LINGER_S, Reader, Ring, map_size
+from kintro.sources.ring import LINGER_S, Reader, Ring
 
 U64 = np.dtype([("ts_ns", "<u8"), ("value", "<u8")])  # 24 bytes with the header
 ODD = np.dtype([("ts_ns", "<u8"), ("value", "<u4"), ("name", "S3")], align=True)  # 15 bytes, padded to 16
@@ -280,8 +280,3 @@ def test_two_reads_are_at_least_the_linger_apart() -> None:
         reader.wait(None)
         assert time.monotonic() - begin > LINGER_S * 0.9
     os.close(ready)
-
-
-def test_size_of_what_is_no_map() -> None:
-    with open(os.devnull) as file, pytest.raises(OSError, match="not a BPF map"):
-        map_size(file.fileno())
