@@ -10,13 +10,19 @@ import sys
 from collections.abc import Sequence
 
 from kintro import __version__
-from kintro.errors import EX_IOERR, EX_SOFTWARE, KintroError
+from kintro.errors import EX_IOERR, EX_SOFTWARE, EX_USAGE, KintroError
 
 VERBS = ("trace-fork", "replay", "doctor", "completion")  # each is kintro/cli/<verb with _>.py
 
 
-def _help_format(prog: str) -> argparse.HelpFormatter:
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
+class _HelpFormat(argparse.HelpFormatter):
+    """Fills a description to the width there is, and leaves examples as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 def parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
@@ -29,7 +35,7 @@ def parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
         "  sudo kintro trace-fork --tree -d 5  all that lived in the next five seconds, as a tree\n"
         "  kintro doctor                       what works on this machine, and what to do where not\n"
         "\n`kintro VERB --help` tells more.",
-        formatter_class=_help_format,
+        formatter_class=_HelpFormat,
     )
     top.add_argument("--version", action="version", version=f"kintro {__version__}")
     parts = top.add_subparsers(title="verbs", prog="kintro", dest="verb", metavar="VERB", required=True)
@@ -40,10 +46,10 @@ def parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
             help=module.HELP,
             description=module.DESCRIPTION,
             epilog=module.EPILOG,
-            formatter_class=_help_format,
+            formatter_class=_HelpFormat,
         )
         module.prepare_parser(part)
-        part.set_defaults(run=module.run)
+        part.set_defaults(run=module.run, parser=part)
     return top
 
 
@@ -65,7 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             given = sys.argv[1:] if argv is None else argv
             verbs = given[:1] if given[:1] and given[0] in VERBS else VERBS  # only what is asked for: quicker
-            args = parser(verbs).parse_args(given)
+            if not given:
+                parser().print_help(sys.stderr)
+                return EX_USAGE
+            args, unknown = parser(verbs).parse_known_args(given)
+            if unknown:
+                args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+            args.dashes = "--" in given
             return int(args.run(args))
         finally:
             sys.stdout.flush()

@@ -16,10 +16,20 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
 
+def _verbs(whole: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    [verbs] = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
+    return list(verbs.choices.values())
+
+
 def run(args: argparse.Namespace) -> int:
     import shtab
 
     from kintro.cli import parser
 
-    print(shtab.complete(parser(), args.shell))
+    whole = parser()
+    for part in (whole, *_verbs(whole)):
+        for action in part._actions:
+            if action.metavar in ("FILE", "DIR", "PATH"):
+                action.complete = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY  # type: ignore[attr-defined]
+    print(shtab.complete(whole, args.shell))
     return 0

@@ -29,6 +29,7 @@ class Output:
 
     def __init__(self, path: str | None = None, waiting_max: int = PIECE) -> None:
         """`waiting_max`: from there on `line` waits for the reader."""
+        path = None if path == "-" else path
         self._name = path or "standard output"
         self._file: TextIO = _opened(path) if path else sys.stdout
         if isinstance(self._file, io.TextIOWrapper):  # a terminal may know fewer signs than Unicode

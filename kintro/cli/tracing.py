@@ -68,7 +68,9 @@ def filters(args: argparse.Namespace) -> Any:
     if args.pid_namespace is not None:
         namespace = host.pid_namespace(args.pid_namespace)
         if namespace is None:
-            raise KintroError(f"no process {args.pid_namespace}", None, EX_NOINPUT)
+            there = os.path.exists(f"/proc/{args.pid_namespace}")
+            problem = "may not look into" if there else "no"
+            raise KintroError(f"{problem} process {args.pid_namespace}", None, EX_NOINPUT)
     return Filters(
         pid=args.pid,
         command=bool(args.command),
@@ -104,13 +106,26 @@ def begin(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> B
     from kintro.cli.output import Output
     from kintro.sources.bpf import Loading, require_tracing
 
-    if args.command and args.pid is not None:
-        raise KintroError("give either --pid or a command, not both", None, EX_USAGE)
+    _require_sense(args)
     require_tracing()
     _require_initial_namespace(args)
     wanted = filters(args)
     output = Output(args.output, WAITING_MAX)  # before any thread is at work: see as_calling_user
     return Begun(output, Loading(probe, wanted, defines), defines)
+
+
+def _require_sense(args: argparse.Namespace) -> None:
+    """KintroError (2) for options that do not go together."""
+    wrong = {
+        "give either --pid or a command, not both": args.command and args.pid is not None,
+        "there is no command behind --": args.dashes and not args.command,
+        "--no-follow is for --pid": args.no_follow and args.pid is None,
+        "--as-root is for a command": args.as_root and not args.command,
+        "--comm: the kernel keeps 15 bytes of a name": len(os.fsencode(args.comm or "")) > 15,
+    }
+    for message, is_so in wrong.items():
+        if is_so:
+            raise KintroError(message, None, EX_USAGE)
 
 
 def run(
@@ -131,17 +146,27 @@ def run(
     output = begun.output
     output.interrupt_fd = signals.fd
     with ExitStack() as stack:
-        make = (lambda: Command(args.command, args.as_root)) if args.command else None
         saver = stack.enter_context(_Saver()) if args.save is not None else None
         order = saver.columns(observer) if saver else Rows(observer.DECODE)
-        trace = stack.enter_context(Trace(begun.loading, order, observer.settled, make, args.duration))
+
+        def ready() -> Command | None:
+            """Called when all is loaded. A session takes a moment to begin: no command is to wait for that."""
+            if saver is not None:
+                saver.open(args, begun.defines, observer)
+            return Command(args.command, args.as_root) if args.command else None
+
+        trace = stack.enter_context(Trace(begun.loading, order, observer.settled, ready, args.duration))
         command = trace.command
         if command is not None:
             signals.forward_pending(command.send, terminals=True)
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        if saver is not None:
-            saver.open(args, begun.defines, observer, begin_ns)
-        trace.when_readable(signals.fd, lambda: signals.handle(trace.stop, command.send if command else None))
+
+        def end() -> None:
+            if sys.stderr.isatty():  # what the terminal echoed, ^C, stands alone then
+                print(file=sys.stderr)
+            trace.stop()
+
+        trace.when_readable(signals.fd, lambda: signals.handle(end, command.send if command else None))
         _say_begun(args)
 
         def offered() -> bool:
@@ -161,7 +186,7 @@ def run(
 
         show(pumped(observer.records(rows()), trace.drain), counts, begin_ns, output)
         if saver is not None:
-            saver.close(counts())
+            saver.close(begin_ns, counts())
         # What came meanwhile belonged to the trace; one more signal ends the wait for a slow reader.
         send = command.send if command else None
         signals.forward_pending(send)
@@ -194,9 +219,7 @@ class _Saver:
 
         return Columns(observer.DECODE, observer.dtypes(), self._write)
 
-    def open(
-        self, args: argparse.Namespace, defines: Mapping[str, int], observer: Any, begin_ns: int
-    ) -> None:
+    def open(self, args: argparse.Namespace, defines: Mapping[str, int], observer: Any) -> None:
         """Begins the session. KintroError if that cannot be."""
         from kintro.sources.session import SessionWriter
 
@@ -210,13 +233,13 @@ class _Saver:
             "machine": uname.machine,
             "host": uname.nodename,
             "clock": "CLOCK_MONOTONIC",
-            "begin_ns": begin_ns,
+            "begin_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),  # until `close` tells it exactly
             "begin_realtime_ns": time.time_ns(),
         }
         self._writer = SessionWriter(args.save, observer.dtypes(), header)
 
-    def close(self, counts: Mapping[str, Any] | None) -> None:
-        self._try(lambda writer: writer.close({"counts": counts}))
+    def close(self, begin_ns: int, counts: Mapping[str, Any] | None) -> None:
+        self._try(lambda writer: writer.close({"begin_ns": begin_ns, "counts": counts}))
 
     def _write(self, batch: Mapping[str, Any]) -> None:
         for kind, events in batch.items():
@@ -234,7 +257,11 @@ class _Saver:
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The options of this command line that are not at their default."""
-    return {name: value for name, value in vars(args).items() if value and name not in ("run", "verb")}
+    return {
+        name: value
+        for name, value in vars(args).items()
+        if value and name not in ("run", "verb", "parser", "dashes")
+    }
 
 
 def _write(kind: str, events: Any, writer: Any) -> None:
@@ -243,6 +270,8 @@ def _write(kind: str, events: Any, writer: Any) -> None:
 
 def _wait(command: Any, signals: Any) -> None:
     """Waits for a command that outlives its trace (-d), handing signals on meanwhile."""
+    if command.poll() is None:
+        print(f"kintro: tracing has ended, the command (pid {command.pid}) goes on", file=sys.stderr)
     poll = select.poll()
     poll.register(command.pidfd, select.POLLIN)
     poll.register(signals.fd, select.POLLIN)

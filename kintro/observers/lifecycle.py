@@ -92,7 +92,7 @@ def trace(
     """
     if command is not None:
         filters = (filters or Filters())._replace(command=True)
-    make = (lambda: Command(command)) if command is not None else None
+    make = (lambda: Command(command)) if command is not None else (lambda: None)
     loading = Loading(PROBE, filters, {"THREADS": 1} if threads else {})
     with Trace(loading, Rows(DECODE), settled, make, duration_s) as running:
         yield Run(running)

@@ -102,8 +102,9 @@ class Command:
             code = int(said)
             os.waitpid(self.pid, 0)
             self.status = code
+            missing = code == errno.ENOENT and "/" not in self.argv[0]
             raise KintroError(
-                f"cannot run {self.argv[0]!r}: {os.strerror(code)}",
+                f"cannot run {self.argv[0]!r}: {'not found in PATH' if missing else os.strerror(code)}",
                 None,
                 127 if code in (errno.ENOENT, errno.ENOTDIR) else 126,
             )

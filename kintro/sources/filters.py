@@ -55,7 +55,7 @@ def _cgroup_id_and_level(path: str) -> tuple[int, int]:
     if not (folder / "cgroup.procs").exists() or not (folder / "cgroup.controllers").exists():
         raise KintroError(
             f"{path} is not a folder of the cgroup v2 hierarchy",
-            "name one as `systemd-cgls` or `cat /proc/PID/cgroup` shows it, below where cgroup2 is mounted",
+            "give its whole path, such as /sys/fs/cgroup/NAME (`findmnt -t cgroup2` tells where they are)",
             EX_NOINPUT,
         )
     level = 0

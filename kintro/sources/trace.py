@@ -52,10 +52,10 @@ class Trace:
         loading: Loading,
         order: Rows | Columns,
         settled: Callable[[Mapping[str, int]], bool] | None = None,
-        command: Callable[[], Command] | None = None,
+        ready: Callable[[], Command | None] = lambda: None,
         duration_s: float | None = None,
     ) -> None:
-        """`command` makes the command to run, with filters.command; it is called when the probe is loaded.
+        """`ready` is called when the probe is loaded, and makes the command to run, with filters.command.
 
         `settled(counters)`: whether nothing is under way in the kernel that belongs to what was seen.
         """
@@ -76,8 +76,9 @@ class Trace:
                 self._pidfd = _open_target(loading.filters.pid)
                 stack.callback(os.close, self._pidfd)
             self._probe = stack.enter_context(Probe(loading))
-            if command is not None:
-                self.command = stack.enter_context(command())
+            self.command = ready()
+            if self.command is not None:
+                stack.enter_context(self.command)
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Trace:

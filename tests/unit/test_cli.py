@@ -20,7 +20,6 @@ from kintro.sources import host
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "required: VERB"),
         (["trace-forks"], "invalid choice: 'trace-forks'"),
         (["--bogus"], "VERB"),
         (["trace-fork", "--bogus"], "unrecognized arguments: --bogus"),

@@ -69,14 +69,14 @@ def test_found_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("program", "code", "why"),
     [
-        ("no-such-program", 127, "No such file or directory"),
+        ("no-such-program", 127, "not found in PATH"),
         ("{}/none", 127, "No such file or directory"),
         ("{}/plain/none", 127, "Not a directory"),
         ("{}/plain", 126, "Permission denied"),
         ("{}", 126, "Permission denied"),
         ("{}/empty", 126, "Exec format error"),
         ("{}/nul\0byte", 126, "Invalid argument"),
-        ("", 127, "No such file or directory"),
+        ("", 127, "not found in PATH"),
     ],
 )
 def test_what_cannot_be_run(
