@@ -35,7 +35,7 @@ class Physical(NamedTuple):
     anonymous: int | None  # with hugetlb None they hold its private pages, as `file` its shared ones
     file: int | None  # of files, shared memory and memfds
     unclear: int | None  # no RAM (devices, [vvar]), or the frame changed hands meanwhile
-    huge_mapped: int | None  # by one entry for a whole huge page, hugetlb too; Linux 6.7
+    huge_mapped: int | None  # by one entry for a whole huge page, hugetlb too, not the zero page; Linux 6.7
     thp: int | None  # in a transparent huge page of any size, large folios of files too, however mapped
     ksm: int | None  # merged with pages of the same content
     exclusive: int | None  # mapped nowhere else (bit 56)
@@ -113,6 +113,7 @@ def _count(mapping: Mapping, hugetlb: bool | None, pages: Pages, facts: FrameFac
     entries, flags, mapcounts = pages.entries, facts.flags, facts.mapcounts
     present = pagemap.present(entries)
     kinds = _kinds(pages, present, flags, hugetlb)
+    zero = kinds["zero"]
     pfns = pagemap.frames(entries)
     counts = None if mapcounts is None else mapcounts[mapcounts > 0]  # a zero page has 0
     runs = None if pfns is None else _runs(pages.numbers[present], pfns[present])
@@ -122,7 +123,7 @@ def _count(mapping: Mapping, hugetlb: bool | None, pages: Pages, facts: FrameFac
         swapped=_sum(pagemap.swapped(entries)),
         guard=_sum(pagemap.guard(entries)),
         **{name: _sum(which) for name, which in kinds.items()},
-        huge_mapped=_sum(pages.huge),
+        huge_mapped=None if pages.huge is None or zero is None else _sum(pages.huge & ~zero),
         thp=_flagged(flags, page_frames.THP),
         ksm=_flagged(flags, page_frames.KSM),
         exclusive=_sum(present & ((entries & pagemap.EXCLUSIVE) != 0)),

@@ -171,7 +171,10 @@ class Pagemap:
                 except OSError:  # an older kernel, a seccomp filter
                     return None
                 found.append(regions[:count].copy())
-                start = int(_SCAN_ARG.unpack(argument)[4])  # walk_end
+                if count < _REGIONS_MAX:
+                    break
+                # Not walk_end: past 512 regions in one call that is an address before the last (Linux 6.18).
+                start = int(regions[-1, 1])
         starts, ends, categories = np.concatenate(found).T
         return starts // np.uint64(PAGE_BYTES), ends // np.uint64(PAGE_BYTES), categories
 
