@@ -35,7 +35,7 @@ class Compared(NamedTuple):
     different_frame: int | None  # at the same address, or at the same place of a mapping that has moved
     only_a: int
     only_b: int
-    zero: int | None  # of same_frame: the zero page, which the whole machine shares
+    zero: int | None  # of same_frame: the zero page, which the whole machine shares; Linux 6.7
     swapped: int  # in swap in A or B; in none of the counts before
 
 

@@ -96,6 +96,7 @@ class Workload:
     def diff(self) -> tuple[Diff, Part]:
         """The fork compared with its parent: all of it, and the mapping that was told."""
         parent = self.told["parent"]
+        wait_for(lambda: still(parent) and still(self.pid), "both to wait")
         found = diff(parent, mappings(parent), self.pid, mappings(self.pid))
         [part] = [part for part in found.parts if part.pair.a and part.pair.a.start == self.told["start"]]
         return found, part
@@ -110,6 +111,11 @@ def workload(what: str, **options: Any) -> Iterator[Workload]:
 
 def sleeps() -> Any:
     return running(["/bin/sleep", "60"])
+
+
+def still(pid: int) -> bool:
+    """It waits: the workloads do so only once they have done what they were asked."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].startswith((b"S", b"T"))
 
 
 def asleep(pid: int) -> bool:
@@ -194,15 +200,15 @@ def test_a_stopped_process_is_as_smaps_says_to_the_page() -> None:
     """But for pages of files: those may be mapped elsewhere too, by strangers who come and go meanwhile."""
     with workload("kinds") as kinds:
         os.kill(kinds.pid, signal.SIGSTOP)
-        wait_for(lambda: " T " in Path(f"/proc/{kinds.pid}/stat").read_text(), "the stop")
+        wait_for(lambda: still(kinds.pid), "the stop")
 
-        def still() -> tuple[tuple[Physical, ...], dict[int, dict[str, int]]] | None:
+        def at_once() -> tuple[tuple[Physical, ...], dict[int, dict[str, int]]] | None:
             """Both, if smaps says the same before and after."""
             before = smaps(kinds.pid)
             found = physical(kinds.pid, mappings(kinds.pid))
             return (found, before) if smaps(kinds.pid) == before else None
 
-        assert_as_smaps(*wait_for(still, "a moment in which nobody maps or unmaps a library"))
+        assert_as_smaps(*wait_for(at_once, "a moment in which nobody maps or unmaps a library"))
 
 
 def test_pages_merged_by_ksm() -> None:
