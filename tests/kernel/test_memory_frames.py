@@ -211,6 +211,22 @@ def test_a_stopped_process_is_as_smaps_says_to_the_page() -> None:
         assert_as_smaps(*wait_for(at_once, "a moment in which nobody maps or unmaps a library"))
 
 
+def test_a_kernel_without_the_scan_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with workload("kinds") as kinds:
+        told = [kinds.mapping(start) for start in kinds.told["made"].values()]
+        with_it = physical(kinds.pid, told)
+        monkeypatch.setattr(Pagemap, "_scan", lambda *_: None)
+        without = physical(kinds.pid, told)
+    assert {one.huge_mapped for one in without} == {None}
+
+    def rest(found: tuple[Physical, ...]) -> list[Physical]:
+        """But for pages of the interpreter's file, that others map and unmap."""
+        return [one._replace(huge_mapped=None, shared=None, exclusive=None, mappings_median=None,
+                             mappings_max=None) for one in found]  # fmt: skip
+
+    assert rest(without) == rest(with_it)
+
+
 def test_pages_merged_by_ksm() -> None:
     run = KSM / "run"
     if not run.exists():
