@@ -150,7 +150,7 @@ def run(
         order = saver.columns(observer) if saver else Rows(observer.DECODE)
 
         def ready() -> Command | None:
-            """Called when all is loaded. A session takes a moment to begin: no command is to wait for that."""
+            """Called when all is loaded. A session takes a moment to begin, without the command."""
             if saver is not None:
                 saver.open(args, begun.defines, observer)
             return Command(args.command, args.as_root) if args.command else None

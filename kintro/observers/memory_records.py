@@ -20,6 +20,7 @@ class Region(NamedTuple):
     kind: str  # one of KINDS
     what: str  # for people: `libc.so.6, code`; from strangers' names, not escaped
     reason: str  # how the kind is known: `PT_LOAD r-x of the ELF file`, `holds start_stack of /proc/PID/stat`
+    owner: str = ""  # what it is a part of: the path of a file, also for its bss, else `[heap]`, `[anon]`, …
 
 
 class Frame(NamedTuple):
