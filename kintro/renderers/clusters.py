@@ -75,5 +75,5 @@ def halves(layout: Layout) -> tuple[tuple[int, int], tuple[int, int]]:
     for band in layout.bands:
         if band.kind == "hole":
             return (0, band.start), (band.end, TOP)
-    highest = max((band.end for band in layout.bands if band.kind not in KERNEL), default=1)
+    highest = max((band.end for band in layout.bands if band.kind not in KERNEL), default=TOP >> 1)
     return (0, 1 << (highest - 1).bit_length()), (TOP >> 1, TOP)

@@ -164,7 +164,7 @@ def _body(pieces: Sequence[Piece], style: Style, kernel_start: int) -> Iterator[
         more = framed and following is not None and following.cluster is piece.cluster
         if below - piece.end >= UNUSED_BYTES:
             frame = "│" if framed and opened is piece.cluster else " "
-            known = "unused" if below < kernel_start else "not listed"
+            known = "unused" if below <= kernel_start else "not listed"
             unused = f"· · ·  {size(below - piece.end)} {known}"
             yield [(" " * style.address + f" {frame} {unused}", "2")]
         below = min(below, piece.start)

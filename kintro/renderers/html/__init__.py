@@ -13,6 +13,7 @@ from kintro.renderers.text import printable, size
 from kintro.shapes import Band, Layout
 
 HERE = Path(__file__).parent
+OPEN_MAX = 2000  # rows of a table that is open at once; 20 000 take a browser some seconds
 PLACES_MAX = 12  # buttons to jump to a place; the table names the rest
 
 
@@ -38,6 +39,7 @@ def address_space(layout: Layout) -> str:
     compared = any(band.share is not None for band in layout.bands)
     return environment.get_template("address_space.html").render(
         layout=layout,
+        open_max=OPEN_MAX,
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),

@@ -2,7 +2,7 @@
 
 const shortName = (band) => band.label.split(", ")[0] || band.kind;
 
-// The label of a block: its name, and something fainter behind it.
+// The label of a block: its name, and something fainter behind it or before it.
 function words(block) {
   const [band] = block.bands;
   if (block.bands.length === 1) {
@@ -13,8 +13,9 @@ function words(block) {
   const whole = places.slice(2, -1).filter((place) => place.start >= band.start && place.end <= last.end);
   const names = whole.length > 1 ? whole.map((place) => place.name) : block.bands.map(shortName);
   const few = [...new Set(names)].slice(0, 8);
-  const half = block.bands.length > 2 && band.start >= kernelHalf.start ? `${places.at(-1).name}: ` : "";
-  return [half + few.join(", "), `${block.bands.length} together`];
+  const around = whole.length === 1 ? whole[0] : band.start >= kernelHalf.start ? places.at(-1) : null;
+  const within = around && (around.start < view.low || around.end > high()) ? null : around;
+  return [(within ? `${within.name}: ` : "") + few.join(", "), "", `${block.bands.length} together: `];
 }
 
 function shareWords(share) {
@@ -69,14 +70,17 @@ function drawLabels(group) {
     label.style.left = `${size.label}px`;
     label.style.top = `${ys[i] - 9}px`;
     const holds = item === held;
-    const [name, more] = item.mark
+    const [name, more, first = ""] = item.mark
       ? [item.mark.name, item.mark.address.toString(16)]
       : holds && item.block.bands.length > 1
         ? [chosen.label || chosen.kind, `${chosen.size}, one of ${item.block.bands.length} together`]
         : words(item.block);
-    label.append(name, " ");
+    // The end of a name tells code from constants: where the room is short, the rest of the name is cut.
+    const comma = name.length - name.lastIndexOf(", ") <= 14 ? name.lastIndexOf(", ") : -1;
+    const [head, part] = comma > 0 && !first ? [name.slice(0, comma), name.slice(comma)] : [name, ""];
+    label.append(node("span", first), node("bdi", head), node("b", part), node("small", more));
+    label.title = first + name;
     label.className = item.mark ? "border" : holds ? "chosen" : "";
-    label.append(Object.assign(document.createElement("span"), { textContent: more }));
     label.block = item.block;
     labels.append(label);
   });

@@ -157,3 +157,7 @@ def few() -> Layout:
         ],
         "tiny",
     )
+
+
+def empty() -> Layout:
+    return Layout("nothing is mapped", "", (), (), (), Table((), ()))
