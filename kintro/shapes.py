@@ -40,3 +40,43 @@ class Tree(NamedTuple):
     columns: tuple[Column, ...]  # of the cells
     title: str  # of the tree itself
     rows: tuple[TreeRow, ...]
+
+
+class Share(NamedTuple):
+    """What two processes have of one stretch of addresses, in pages."""
+
+    same: int  # the same frame in both
+    copied: int  # a frame of its own in each
+    only_a: int
+    only_b: int
+
+
+class Band(NamedTuple):
+    """A stretch of an address space: a mapping, a region of the kernel, or the hole between the halves."""
+
+    start: int
+    end: int  # exclusive; 1 << 64 at the top
+    kind: str  # of a mapping, or `kernel`, or `hole` for addresses that the CPU cannot translate
+    label: str  # `libc.so.6, code`: what it is, a comma, which part of it
+    facts: tuple[tuple[str, str], ...] = ()  # name and value; one name means the same for every band
+    share: Share | None = None  # of two processes that are compared
+
+
+class Mark(NamedTuple):
+    """An address that bounds others, such as TASK_SIZE."""
+
+    address: int
+    name: str
+    source: str  # how it is known
+
+
+class Layout(NamedTuple):
+    """An address space, from 0 to 1 << 64."""
+
+    title: str
+    subtitle: str
+    bands: tuple[Band, ...]  # by start, ascending
+    marks: tuple[Mark, ...]
+    facts: tuple[tuple[str, str], ...]  # of the whole: name and value
+    totals: Table  # for instance by kind; without rows if there is nothing to sum up
+    sides: tuple[str, str] = ("A", "B")  # the two processes, where bands have a share

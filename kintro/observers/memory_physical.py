@@ -180,4 +180,5 @@ def mapping_of(item: Region | Mapping) -> Mapping:
 def usage_says_hugetlb(item: Region | Mapping) -> bool | None:
     """By KernelPageSize of smaps: THP leaves it alone."""
     usage = item.usage if isinstance(item, Region) else None
-    return None if usage is None else usage.kernel_page_bytes > PAGE_BYTES
+    page_bytes = usage.kernel_page_bytes if usage is not None else None
+    return None if page_bytes is None else page_bytes > PAGE_BYTES

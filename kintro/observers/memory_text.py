@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kintro.observers.memory import Group, Sums, dirty_bytes, sums
 from kintro.observers.memory_records import AddressSpace, Frame, Region
-from kintro.renderers.text import printable, size
+from kintro.renderers.text import printable, short_size
 from kintro.shapes import Cell, Column, Tree, TreeRow
 
 _FAINT = ("gap", "vdso", "vvar", "vsyscall")
@@ -20,7 +20,7 @@ _AMOUNTS: dict[str, Callable[[Region], int | None]] = {
 
 
 def amount(value: int | None) -> str:
-    return "?" if value is None else size(value)
+    return "?" if value is None else short_size(value)
 
 
 def columns(regions: Sequence[Region], wide: bool) -> tuple[Column, ...]:
@@ -60,14 +60,14 @@ def heading(space: AddressSpace) -> str:
     frame = space.frame
     return (
         f"{printable(space.comm)} ({space.pid}){exe}: user space to 0x{frame.task_size:x}, "
-        f"pages of {size(frame.page_bytes)}"
+        f"pages of {short_size(frame.page_bytes)}"
     )
 
 
 def totals(space: AddressSpace) -> str:
     """One line of sums over the whole process."""
     whole = sums(space.regions)
-    text = f"{whole.mappings} mapping{'' if whole.mappings == 1 else 's'}, {size(whole.size_bytes)} in all"
+    text = f"{whole.mappings} mapping{'' if whole.mappings == 1 else 's'}, {short_size(whole.size_bytes)} in all"
     if whole.rss_bytes is None:
         return f"{text}; what is in memory only root or its owner may read"
     return (
@@ -120,7 +120,7 @@ def frame_rows(frame: Frame) -> list[tuple[Cell, ...]]:
         (
             Cell(f"{start:x}"),
             Cell(f"{end - 1:x}"),
-            Cell(size(end - start)),
+            Cell(short_size(end - start)),
             Cell(how),
             Cell(what, "faint" if "hole" in what or "never" in what else ""),
         )

@@ -38,7 +38,7 @@ def duration(ns: int) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
 
 
-def size(amount_bytes: int) -> str:
+def short_size(amount_bytes: int) -> str:
     """Bytes in three digits and a binary unit: `0`, `512B`, `132K`, `1.29M`, `31.9M`, `128T`."""
     if amount_bytes < 1024:
         return f"{amount_bytes}B" if amount_bytes else "0"
@@ -49,6 +49,18 @@ def size(amount_bytes: int) -> str:
             digits = 0 if unit == "K" and amount_bytes % 1024 == 0 else 2 if value < 9.995 else 1
             return f"{value:.{0 if value >= 99.95 else digits}f}{unit}"
     raise AssertionError
+
+
+def size(size_bytes: int) -> str:
+    """A size in three digits and the binary unit that suits it: `512 B`, `4 KiB`, `1.25 MiB`, `16 EiB`."""
+    unit, value = "B", float(size_bytes)
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        if value < 999.5:
+            break
+        unit, value = larger, value / 1024
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    number = f"{value:.{digits}f}"
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
 
 
 def cells(text: str) -> int:
