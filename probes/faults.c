@@ -53,6 +53,7 @@ COUNTER(refused, 25);   /* faults answered with SIGSEGV or SIGBUS */
 COUNTER(execs, 26);     /* new address spaces */
 COUNTER(unplaced, 27);  /* counted above, but the map had no room for their pages */
 COUNTER(all_major, 28); /* of the whole system */
+COUNTER(inserted, 29);  /* blocks that needed room */
 
 BPF_F_TABLE("array", u32, u64, generation, 1, BPF_F_MMAPABLE); /* the map that is written to: 0 or 1 */
 BPF_HASH(blocks_0, u64, struct block, BLOCKS);                 /* by address / (PAGES * PAGE_SIZE) */
@@ -70,12 +71,14 @@ static inline struct block *block_of(u64 key)
         block = blocks_1.lookup(&key);
         if (block)
             return block;
+        count(inserted);
         blocks_1.insert(&key, nothing);
         return blocks_1.lookup(&key);
     }
     block = blocks_0.lookup(&key);
     if (block)
         return block;
+    count(inserted);
     blocks_0.insert(&key, nothing);
     return blocks_0.lookup(&key);
 }

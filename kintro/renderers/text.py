@@ -38,6 +38,18 @@ def duration(ns: int) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
 
 
+def size(size_bytes: int) -> str:
+    """A size in three digits and the binary unit that suits it: `512 B`, `4 KiB`, `1.25 MiB`, `16 EiB`."""
+    unit, value = "B", float(size_bytes)
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        if value < 999.5:
+            break
+        unit, value = larger, value / 1024
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    number = f"{value:.{digits}f}"
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
+
+
 def cells(text: str) -> int:
     """How many terminal cells a printable text takes; wide characters take two."""
     if text.isascii():

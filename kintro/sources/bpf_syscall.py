@@ -87,7 +87,7 @@ def take_all(fd: int) -> tuple[bytes, bytes]:
         if error != errno.ENOENT:  # which says that this was all
             raise OSError(error, os.strerror(error))
     (taken,) = struct.unpack_from("=I", attributes, 32)
-    return keys[: taken * key_bytes], values[: taken * value_bytes]
+    return keys.raw[: taken * key_bytes], values.raw[: taken * value_bytes]
 
 
 def wait_for_programs() -> None:

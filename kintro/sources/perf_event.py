@@ -1,9 +1,9 @@
 """perf_event_open(2), as far as kintro needs it: BPF programs that run at each event of the kernel's software
 counters.
 
-An event is one of a CPU and sees all processes on it: the program picks. Such a program is skipped, uncounted,
-where another BPF program of the older kinds or a bpf(2) call on a map was interrupted (bpf_prog_active); but
-perf's own count goes on, so that a comparison tells.
+An event is one of a CPU and sees all processes on it: the program picks. Such a program is skipped, without
+being counted, where a bpf(2) call on a map or another program of its kind was interrupted
+(bpf_prog_active in kernel/bpf/); perf's own count goes on, so that a comparison tells.
 
 What it cannot see: CPUs that are taken into service later.
 """
@@ -64,7 +64,7 @@ def _open(config: int, cpu: int) -> int:
 
 def _online_cpus() -> set[int]:
     """sysfs-devices-system-cpu, online: `0-3,5`."""
-    found = set()
+    found: set[int] = set()
     with open("/sys/devices/system/cpu/online") as file:
         for part in file.read().strip().split(","):
             first, _, last = part.partition("-")

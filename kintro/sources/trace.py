@@ -65,7 +65,7 @@ class Trace:
         self._order: Any = order
         self._backlog: deque[Any] = deque()  # of what the order releases
         try:
-            self._pidfd = None if loading.filters.pid is None else _open_target(loading.filters.pid)
+            self._pidfd = None if loading.filters.pid is None else open_target(loading.filters.pid)
         except KintroError:
             loading.close()
             raise
@@ -221,7 +221,7 @@ def _sum(counters: Mapping[str, int], ending: str) -> int:
     return sum(value for name, value in counters.items() if name.endswith(ending))
 
 
-def _open_target(pid: int) -> int:
+def open_target(pid: int) -> int:
     """A pidfd of the process to trace. KintroError (66) if there is none."""
     try:
         return os.pidfd_open(pid)
