@@ -71,7 +71,8 @@ class Watch:
     `no_faults` says why faults cannot be seen; None if they can.
 
     `unseen` of Totals is what /proc/PID/stat counted beyond the faults seen here and not refused. More than
-    0: memory that the kernel filled without anybody touching it (MAP_POPULATE, mlock, O_DIRECT, futex).
+    0: memory that the kernel filled without anybody touching it (MAP_POPULATE, mlock, O_DIRECT, futex, the
+    arguments of an exec).
     Less than 0: faults that mapped nothing (EFAULT), or are under way. Both may meet and cancel each other.
     """
 
@@ -117,16 +118,17 @@ class Watch:
                 "this is a container with pids of its own, and the kernel's events carry the host's"
             )
         if self.no_faults is None:
+            filters = Filters(pid=self._pid, follow=False)
             try:
-                defines = {"EVENTS": 1} if self._events else {}
-                probe = stack.enter_context(
-                    Probe(Loading(PROBE, Filters(pid=self._pid, follow=False), defines))
-                )
-                self._switch = probe.switch("generation")
-                probe.attach(self._pid)
+                with ExitStack() as attaching:
+                    loading = Loading(PROBE, filters, {"EVENTS": 1} if self._events else {})
+                    probe = attaching.enter_context(Probe(loading))
+                    probe.attach(self._pid)
+                    stack.push(attaching.pop_all())
             except KintroError as error:
                 self.no_faults = error.message
             else:
+                self._switch = probe.switch("generation")
                 self._probe, self._reader = probe, probe.reader
                 return
         stack.enter_context(self._reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,57 @@ def test_writes_after_a_fork(touched: Touched) -> None:
     touched.tell("fork")
     _, interval = touched.does("write", start, 300)
     assert faults_in(interval, start) == Counts(protection=300)
+
+
+def test_writes_of_a_forked_child(touched: Touched) -> None:
+    start = touched.tell("map", 300)
+    touched.tell("write", start, 300)
+    child = touched.tell("become-child")
+    with watch(child, maps_of) as watched:
+        in_child = Touched(touched.process, watched)
+        in_child.tell("read", start, 1)
+        _, interval = in_child.does("write", start, 200)
+        assert faults_in(interval, start) == Counts(protection=200)
+        _, interval = in_child.does("write", start, 300)
+        assert faults_in(interval, start) == Counts(protection=100)
+        os.kill(child, signal.SIGKILL)
+        assert [interval.ended for interval in watched] == [True]
+
+
+def test_four_threads_at_once(touched: Touched) -> None:
+    start = touched.tell("map", 40_000)
+    _, interval = touched.does("threads", start, 10_000)
+    assert faults_in(interval, start) == Counts(write=40_000)
+
+
+def test_a_process_that_faults_all_the_time() -> None:
+    """Interval by interval, and in all: no fault falls between two."""
+    with touching(interval_s=0.02) as touched:
+        start = touched.tell("map", 20_000)
+        first = touched.watch.take()
+        assert touched.process.stdin is not None and touched.process.stdout is not None
+        touched.process.stdin.write(b"write-again %d 20000 5\n" % start)
+        touched.process.stdin.flush()
+        touched.watch.when_readable(touched.process.stdout.fileno(), touched.watch.stop)
+        intervals = list(touched.watch)
+        assert len(intervals) > 2 and not first.ended
+        assert sum(faults_in(interval, start).write for interval in intervals) == 5 * 20_000
+        seen = sum(i.totals.counts.total for i in (first, *intervals) if i.totals.counts is not None)
+        summary = touched.watch.summary
+        assert summary.counts is not None and summary.counts.total == seen
+        assert summary.unseen == summary.lost == summary.unplaced == 0
+
+
+def test_another_program(touched: Touched) -> None:
+    touched.watch.take()
+    touched.tell("exec", 1)
+    touched.tell("map", 1)
+    interval = touched.watch.take()
+    assert interval.totals.execs == 1
+    # The kernel itself puts the arguments on the new stack, page by page.
+    assert interval.totals.unseen in (1, 2)
+    assert_reconciled(interval, interval.totals.unseen)
+    assert {"appeared", "disappeared"} <= {change.kind for change in interval.changes}
 
 
 def test_memory_touched_by_the_kernel(touched: Touched) -> None:

@@ -9,10 +9,11 @@ import ctypes
 import mmap
 import os
 import sys
+import threading
 
 PAGE = mmap.PAGESIZE
 PROT_NONE, READ, WRITE, PRIVATE, SHARED, ANONYMOUS, FIXED, POPULATE = 0, 1, 2, 2, 1, 0x20, 0x10, 0x8000
-NOHUGEPAGE, RANDOM = 15, 1  # of madvise(2)
+NOHUGEPAGE, RANDOM, DONTNEED = 15, 1, 4  # of madvise(2)
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.sbrk.restype = ctypes.c_void_p
@@ -82,6 +83,37 @@ def forked() -> int:
     return child
 
 
+def become_child() -> int:
+    """Goes on in a child; this process only waits for it."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+    return os.getpid()
+
+
+def write_at_once(start: int, pages: int) -> None:
+    """Four threads, each its own part."""
+    places = [start + part * pages * PAGE for part in range(4)]
+    threads = [threading.Thread(target=write, args=(place, pages)) for place in places]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def write_again(start: int, pages: int, times: int) -> None:
+    """Writes to all, and gives them back to the kernel."""
+    for _ in range(times):
+        write(start, pages)
+        assert libc.madvise(start, pages * PAGE, DONTNEED) == 0
+
+
+def execute(_: int) -> None:
+    """This program again, which answers at its beginning."""
+    os.execv(sys.executable, [sys.executable, "-S", "-E", __file__, "answer"])
+
+
 def crash(address: int) -> None:
     ctypes.c_char.from_address(address).value = b"x"
 
@@ -98,11 +130,17 @@ COMMANDS = {
     "refused": refused,
     "file": file_mapped,
     "fork": forked,
+    "become-child": become_child,
+    "threads": write_at_once,
+    "write-again": write_again,
+    "exec": execute,
     "crash": crash,
 }
 
 
 def main() -> None:
+    if sys.argv[1:]:
+        print(0, flush=True)
     for line in sys.stdin:
         name, *arguments = line.split()
         result = COMMANDS[name](*[int(word) if word.isdigit() else word for word in arguments])
