@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -129,9 +129,9 @@ class Reading(NamedTuple):
     offset: int | None  # kernel.total minus what was counted here and not refused, in one quiet moment
 
 
-def begun(counters: Dict[str, int]) -> int:
-    """All faults of the process that have begun."""
-    return sum(counters[f"{mode}_{kind}"] for mode in ("user", "kernel") for kind in KINDS)
+def begun(counter: Callable[[str], int]) -> int:
+    """All faults of the process that have begun, given what reads a counter."""
+    return sum(counter(f"{mode}_{kind}") for mode in ("user", "kernel") for kind in KINDS)
 
 
 def between(first: Reading, last: Reading, faults: bool) -> Totals:

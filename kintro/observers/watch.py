@@ -7,9 +7,12 @@ Exact: the number of faults by kind, of user space and of the kernel working for
 major; on which page each was. The kernel's own counts of the process (/proc/PID/stat) are compared with
 them: see Interval.unseen.
 
-What it cannot see: the mapping of a fault, if it came and went between two snapshots (`elsewhere`); whether
-a fault that the kernel answered without a signal (EFAULT of a system call) is in its own counts; a fault by
-another process in the same address space, as between vfork and exec.
+A fault that maps more than its page, as with huge pages, counts for the page that was touched.
+
+What it cannot see: the mapping of a fault, if it came and went between two snapshots (`elsewhere`); which
+faults mapped nothing, if the kernel answered them without a signal (EFAULT of a system call); a fault by
+another process in the same address space, as between vfork and exec. In an interval with an exec, faults
+from before it count for whatever lies at their addresses now.
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ class Watch:
         self._stack = ExitStack()
         self._calls: dict[int, Callable[[], None]] = {}
         self._probe: Probe | None = None
-        self._reader = Reader({})
+        self._reader: Reader  # once the watch has begun
         self._generation = 0
         self._drained: list[FaultPages] = []
         self._rows: list[Fault] = []
@@ -102,8 +105,11 @@ class Watch:
             stack.callback(os.close, self._pidfd)
             self._begin(stack)
             self._reader.wake_on(self._pidfd)
-            self._first = self._last = self._now()
             self._before = self._read(self._pid)
+            discard = self._turn()
+            self._first = self._last = self._now()
+            discard()
+            self._drained = []
             self._stack = stack.pop_all()
         return self
 
@@ -131,7 +137,7 @@ class Watch:
                 self._switch = probe.switch("generation")
                 self._probe, self._reader = probe, probe.reader
                 return
-        stack.enter_context(self._reader)
+        self._reader = stack.enter_context(Reader({}))
 
     def when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Calls a function whenever the descriptor is readable while an iteration waits."""
@@ -220,8 +226,7 @@ class Watch:
                 if not self._gone():
                     raise
             else:
-                if after or not self._gone():
-                    return after
+                return after or self._before  # none: it is on its way out
         return self._before
 
     def _gone(self) -> bool:
@@ -248,19 +253,19 @@ class Watch:
         time_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         if self._probe is None:
             return Reading(time_ns, {}, read_fault_totals(self._pid), None)
-        kernel = offset = None
+        probe, kernel = self._probe, None
         quiet = []
         for _ in range(_TRIES):  # both of one moment in which no fault began
-            majors = self._probe.perf_count("page_faults_maj")  # first: else those in between seem missed
-            counters = self._probe.counters()
-            before = begun(counters)
+            refused, before = probe.counter("refused"), begun(probe.counter)
             kernel = read_fault_totals(self._pid)
-            if kernel is not None and begun(self._probe.counters()) == before:
-                quiet.append(kernel.total - before + counters["refused"])
+            if kernel is not None and begun(probe.counter) == before:
+                quiet.append(kernel.total - before + refused)
                 if len(quiet) == _QUIET:
                     break
         # One may have begun before and not have been counted yet by the kernel: then it is too small.
         offset = max(quiet, default=None)
+        majors = probe.perf_count("page_faults_maj")  # first: else one in between seems missed
+        counters = probe.counters()
         counters["missed"] += max(0, majors - counters["all_major"])
         return Reading(time_ns, counters, kernel, offset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,7 +102,7 @@ def elsewhere_row(pages: FaultPages, time_s: str, totals: Totals) -> tuple[Cell,
     if totals.refused:
         signals = "1 signal" if totals.refused == 1 else f"{totals.refused} signals"
         why = f"no mapping, or one that came and went; {signals}"
-    addresses = int(pages.addresses[0]), int(pages.addresses[-1]) + 1
+    addresses = int(pages.addresses[0]), int(pages.addresses[-1]) + mmap.PAGESIZE
     return _row(time_s, "faults", addresses, "", "", f"{counted(summed(pages.counts))}  {why}", "bad")
 
 

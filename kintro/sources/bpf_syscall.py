@@ -73,21 +73,21 @@ def take_all(fd: int) -> tuple[bytes, bytes]:
     _, key_bytes, value_bytes, entries, _ = map_attributes(fd)
     keys = ctypes.create_string_buffer(entries * key_bytes)
     values = ctypes.create_string_buffer(entries * value_bytes)
-    next_batch = ctypes.create_string_buffer(4)
-    # struct { in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags }: count is written back.
-    attributes = ctypes.create_string_buffer(
-        struct.pack(
-            "=QQQQIIQQ",
-            *(0, ctypes.addressof(next_batch), ctypes.addressof(keys), ctypes.addressof(values)),
-            *(entries, fd, 0, 0),
-        )
-    )
-    if _libc.syscall(NUMBERS[os.uname().machine], _MAP_LOOKUP_AND_DELETE_BATCH, attributes, 56) < 0:
+    place = ctypes.create_string_buffer(4)
+    addresses = 0, ctypes.addressof(place), ctypes.addressof(keys), ctypes.addressof(values)
+    all_keys = all_values = b""
+    more = True
+    while more:
+        # struct { in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags }
+        attributes = ctypes.create_string_buffer(struct.pack("=QQQQIIQQ", *addresses, entries, fd, 0, 0))
+        more = _libc.syscall(NUMBERS[os.uname().machine], _MAP_LOOKUP_AND_DELETE_BATCH, attributes, 56) == 0
         error = ctypes.get_errno()
-        if error != errno.ENOENT:  # which says that this was all
+        if not more and error != errno.ENOENT:  # which says that there are no more
             raise OSError(error, os.strerror(error))
-    (taken,) = struct.unpack_from("=I", attributes, 32)
-    return keys.raw[: taken * key_bytes], values.raw[: taken * value_bytes]
+        (count,) = struct.unpack_from("=I", attributes, 32)
+        all_keys += ctypes.string_at(keys, count * key_bytes)
+        all_values += ctypes.string_at(values, count * value_bytes)
+    return all_keys, all_values
 
 
 def wait_for_programs() -> None:

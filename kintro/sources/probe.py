@@ -125,7 +125,10 @@ class Probe:
 
     def take_all(self, name: str) -> tuple[bytes, bytes]:
         """Takes all out of a hash map: keys and values. Nothing may be writing to it any more."""
-        return bpf_syscall.take_all(self._maps[name])
+        try:
+            return bpf_syscall.take_all(self._maps[name])
+        except OSError as error:
+            raise KintroError(f"cannot read a BPF map: {error.strerror}", None, EX_UNAVAILABLE) from error
 
     def _mapped(self, name: str, count: int) -> memoryview:
         size = -(-count * 8 // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -1,95 +1,32 @@
-"""Watched memory: exact numbers of faults in each mapping, and the kernel's own count of them all."""
+"""Page faults of a watched process: exact numbers in each mapping, and the kernel's own count of them all."""
 
 from __future__ import annotations
 
-import mmap
 import os
-import resource
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kintro.observers.changes import Change
 from kintro.observers.faults_records import Counts
-from kintro.observers.watch import Interval, Watch, watch
+from kintro.observers.watch import watch
 from kintro.sources.fault_totals import read_fault_totals
-from kintro.sources.mappings import Mapping
 
-from .harness import program, running, wait_for
 from .maps import maps_of
+from .touching import PAGE, Touched, assert_reconciled, faults_in, only, touching
 
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86 tells when a fault begins"),
 ]
 
-PAGE = mmap.PAGESIZE
-
-
-class Touched:
-    """The workload and the watch on it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], watched: Watch) -> None:
-        self.pid, self.process, self.watch = process.pid, process, watched
-
-    def tell(self, *words: Any) -> int:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(" ".join(map(str, words)).encode() + b"\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def does(self, *words: Any) -> tuple[int, Interval]:
-        """The answer, and what was seen of it."""
-        self.watch.take()
-        answer = self.tell(*words)
-        interval = self.watch.take()
-        assert_reconciled(interval)
-        return answer, interval
-
-
-def assert_reconciled(interval: Interval, unseen: int = 0) -> None:
-    """No fault is missing: the pages, the counters and the kernel's own counts agree."""
-    totals, counts = interval.totals, interval.totals.counts
-    assert counts is not None and totals.by_kernel is not None and interval.elsewhere is not None
-    assert (totals.lost, totals.unplaced, totals.unseen) == (0, 0, unseen)
-    assert counts.total - totals.refused + unseen == totals.by_kernel.total
-    assert counts.major == totals.by_kernel.major
-    in_mappings = sum(item.counts.total for item in interval.faults)
-    assert in_mappings + int(interval.elsewhere.counts[:, :4].sum()) == counts.total
-
-
-@contextmanager
-def touching(**options: Any) -> Iterator[Touched]:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with running(program("faults"), **pipes) as process:
-        wait_for(lambda: b"python" in Path(f"/proc/{process.pid}/cmdline").read_bytes(), "the workload")
-        with watch(process.pid, maps_of, **options) as watched:
-            assert watched.no_faults is None
-            touched = Touched(process, watched)
-            touched.tell("read", touched.tell("map", 1), 1)  # so that Python has loaded what it needs
-            yield touched
-
 
 @pytest.fixture
 def touched() -> Iterator[Touched]:
     with touching() as found:
         yield found
-
-
-def faults_in(interval: Interval, start: int) -> Counts:
-    found = [item.counts for item in interval.faults if item.mapping.start <= start < item.mapping.end]
-    return found[0] if found else Counts()
-
-
-def only(interval: Interval, start: int, end: int) -> Change:
-    """The one change that has to do with these addresses."""
-    [change] = [change for change in interval.changes if change.start < end and start < change.end]
-    return change
 
 
 def test_writes_to_fresh_pages(touched: Touched) -> None:
@@ -278,19 +215,12 @@ def test_the_whole_workload_by_the_kernels_own_count() -> None:
 
 def test_the_whole_process_by_getrusage() -> None:
     """Its faults before the watch, by /proc; those meanwhile, by us; all, by wait4(2)."""
-    before: list[int] = []
-
-    def read(pid: int) -> list[Mapping]:
-        return maps_of(pid)
-
     with touching() as touched:
         start = touched.tell("map", 100)
         touched.watch.take()
         known = read_fault_totals(touched.pid)
-        assert known is not None
-        before.append(known.total)
+        assert known is not None and touched.process.stdin is not None
         touched.tell("write", start, 100)
-        assert touched.process.stdin is not None
         touched.process.stdin.close()
         os.waitid(os.P_PID, touched.pid, os.WEXITED | os.WNOWAIT)
         interval = touched.watch.take()
@@ -298,121 +228,4 @@ def test_the_whole_process_by_getrusage() -> None:
         assert_reconciled(interval)
         _, _, usage = os.wait4(touched.pid, 0)
         touched.process.returncode = 0
-        assert isinstance(usage, resource.struct_rusage)
-        assert before[0] + interval.totals.counts.total == usage.ru_minflt + usage.ru_majflt
-
-
-# Changes
-
-
-def test_mappings_come_and_go(touched: Touched) -> None:
-    start, interval = touched.does("map", 20)
-    end = start + 20 * PAGE
-    change = only(interval, start, end)
-    assert (change.kind, change.start, change.end, change.before) == ("appeared", start, end, None)
-    _, interval = touched.does("unmap", start, 20)
-    change = only(interval, start, end)
-    assert (change.kind, change.start, change.end) == ("disappeared", start, end)
-
-
-def test_the_middle_protected_and_back(touched: Touched) -> None:
-    start = touched.tell("map", 30)
-    middle, end = (start + 10 * PAGE, start + 20 * PAGE), start + 30 * PAGE
-    _, interval = touched.does("protect", middle[0], 10, mmap.PROT_READ)
-    change = only(interval, start, end)
-    assert (change.kind, change.start, change.end) == ("protected", *middle)
-    assert change.before is not None
-    assert (change.before.perms, change.mapping.perms) == ("rw-p", "r--p")
-    _, interval = touched.does("protect", middle[0], 10, mmap.PROT_READ | mmap.PROT_WRITE)
-    change = only(interval, start, end)
-    assert (change.kind, change.start, change.end) == ("protected", *middle)
-
-
-def test_a_hole_and_an_end_unmapped(touched: Touched) -> None:
-    start = touched.tell("map", 30)
-    _, interval = touched.does("unmap", start + 10 * PAGE, 5)
-    change = only(interval, start, start + 30 * PAGE)
-    assert (change.kind, change.start, change.size_bytes) == ("shrank", start + 10 * PAGE, 5 * PAGE)
-    _, interval = touched.does("unmap", start + 25 * PAGE, 5)
-    change = only(interval, start, start + 30 * PAGE)
-    assert (change.kind, change.start, change.size_bytes) == ("shrank", start + 25 * PAGE, 5 * PAGE)
-
-
-def test_the_heap_grows(touched: Touched) -> None:
-    touched.watch.take()
-    end, interval = touched.does("brk", 1 << 20)
-    [change] = [change for change in interval.changes if change.mapping.path == b"[heap]"]
-    assert (change.kind, change.end) == ("grew", end)
-    assert change.before is not None and change.start == change.before.end
-    assert change.size_bytes == change.mapping.size_bytes - change.before.size_bytes >= 1 << 20
-
-
-def test_the_stack_grows_downwards(touched: Touched) -> None:
-    [stack] = [mapping for mapping in maps_of(touched.pid) if mapping.path == b"[stack]"]
-    _, interval = touched.does("write", stack.start - 64 * PAGE, 1)
-    change = only(interval, stack.start - 64 * PAGE, stack.start)
-    assert (change.kind, change.end, change.size_bytes) == ("grew", stack.start, 64 * PAGE)
-    assert faults_in(interval, stack.start - 64 * PAGE).write >= 1
-
-
-# The watch itself
-
-
-def test_each_fault_as_an_event() -> None:
-    with touching(events=True) as touched:
-        start = touched.tell("map", 20)
-        _, interval = touched.does("write", start, 20)
-        own = [event for event in interval.events if start <= event.address < start + 20 * PAGE]
-        assert [event.address for event in own] == list(range(start, start + 20 * PAGE, PAGE))
-        assert {(event.tid, event.kind, event.user) for event in own} == {(touched.pid, "write", 1)}
-        code = [m for m in maps_of(touched.pid) if m.start <= own[0].ip < m.end]
-        assert [m.perms for m in code] == ["r-xp"]
-        assert interval.totals.counts is not None
-        assert len(interval.events) == interval.totals.counts.total
-
-
-def test_the_iteration_ends_with_the_process() -> None:
-    with touching(interval_s=30) as touched:
-        touched.process.kill()
-        intervals = list(touched.watch)
-        assert [interval.ended for interval in intervals] == [True]
-
-
-def test_an_iteration_can_be_ended_by_a_descriptor() -> None:
-    begin, end = os.pipe()
-    with touching(interval_s=0.05) as touched:
-        touched.watch.when_readable(begin, touched.watch.stop)
-        seen = 0
-        for interval in touched.watch:
-            seen += 1
-            if seen == 3:
-                os.write(end, b"x")
-            assert not interval.ended and seen < 5
-        assert seen >= 3
-    os.close(begin)
-    os.close(end)
-
-
-def test_without_the_tracepoint_there_are_still_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kintro.observers.watch.why_not", lambda: "no such tracepoint")
-    with (
-        running(program("faults"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
-        watch(process.pid, maps_of, interval_s=30) as watched,
-    ):
-        assert watched.no_faults == "no such tracepoint"
-        touched = Touched(process, watched)
-        start = touched.tell("map", 3)
-        interval = watched.take()
-        assert only(interval, start, start + 3 * PAGE).kind == "appeared"
-        assert interval.totals.counts is interval.totals.lost is interval.elsewhere is None
-        process.kill()
-        assert [interval.ended for interval in watched] == [True]
-
-
-def test_nothing_is_left_open() -> None:
-    with touching():
-        pass
-    before = sorted(os.listdir("/proc/self/fd"))
-    with touching():
-        pass
-    assert sorted(os.listdir("/proc/self/fd")) == before
+        assert known.total + interval.totals.counts.total == usage.ru_minflt + usage.ru_majflt

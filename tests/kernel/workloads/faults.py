@@ -1,4 +1,4 @@
-"""Touches memory as it is told, a line at a time, and answers each line when it is done.
+"""Touches memory as it is told, a line at a time, and answers each line when it is done; at first, 0.
 
 Memory lies between two pages that nobody may touch, so that the kernel merges it with nothing.
 """
@@ -111,7 +111,7 @@ def write_again(start: int, pages: int, times: int) -> None:
 
 def execute(_: int) -> None:
     """This program again, which answers at its beginning."""
-    os.execv(sys.executable, [sys.executable, "-S", "-E", __file__, "answer"])
+    os.execv(sys.executable, [sys.executable, "-S", "-E", __file__])
 
 
 def crash(address: int) -> None:
@@ -139,8 +139,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    if sys.argv[1:]:
-        print(0, flush=True)
+    print(0, flush=True)
     for line in sys.stdin:
         name, *arguments = line.split()
         result = COMMANDS[name](*[int(word) if word.isdigit() else word for word in arguments])
