@@ -195,24 +195,18 @@ class Watch:
         now = self._now()
         empty()
         self._look()
-        pages, self._drained = added(self._drained), []
         events, self._rows = self._rows, []
-        faults, elsewhere = faults_by_mapping(pages, after, self._before)
+        totals = between(self._last, now, self._probe is not None)
+        faults: list[MappingFaults] = []
+        elsewhere: FaultPages | None = None
+        if self._probe is not None:
+            pages, self._drained = added(self._drained), []
+            totals = totals._replace(counts=summed(pages.counts))
+            faults, elsewhere = faults_by_mapping(pages, after, self._before)
         found = diff.changes(self._before, after)
         self._seen.update(change.kind for change in found)
-        totals = between(self._last, now, self._probe is not None)
-        if self._probe:
-            totals = totals._replace(counts=summed(pages.counts))
         interval = Interval(
-            now.time_ns,
-            self._before,
-            after,
-            found,
-            faults,
-            elsewhere if self._probe else None,
-            totals,
-            events,
-            self._ended,
+            now.time_ns, self._before, after, found, faults, elsewhere, totals, events, self._ended
         )
         self._before, self._last = after, now
         return interval
