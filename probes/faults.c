@@ -5,9 +5,9 @@
  * event, mm_account_fault in mm/memory.c). The counts lie in two maps: user space turns the programs to the
  * other one, waits for those that still run, and empties the first.
  *
- * Cost: 160 ns for a fault of a picked process, 60 ns for one of another (bench/fault_cost.py); a fault
- * itself takes 600 ns and more. 12 MiB for the maps: each has room for 256 Ki pages, or fewer where they lie
- * scattered; where there is none, a fault is counted without its page.
+ * Cost: 150 to 200 ns for a fault of a picked process, 60 to 110 ns for one of another (bench/fault_cost.py);
+ * the fault itself takes 600 ns and more. 12 MiB for the maps: each has room for 256 Ki pages, or fewer where
+ * they lie scattered; where there is none, a fault is counted without its page.
  *
  * Parameters beside those of kintro.h: EVENTS, to send each fault as well.
  */
