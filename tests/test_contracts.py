@@ -12,7 +12,7 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import lifecycle_records
+from kintro.observers import faults_records, lifecycle_records
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -118,11 +118,13 @@ def test_one_job_for_each_file(path: Path) -> None:
 # Probes and records
 
 
-def c_fields(kind: str) -> list[tuple[str, str, str]]:
+RECORDS = {"lifecycle": lifecycle_records, "faults": faults_records}  # by probe
+EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
+
+
+def c_fields(probe: str, kind: str) -> list[tuple[str, str, str]]:
     """(type, name, dimension) of the members of an event struct."""
-    found = re.search(
-        rf"^struct {kind}_event {{$(.*?)^}};", probe_text("lifecycle"), re.MULTILINE | re.DOTALL
-    )
+    found = re.search(rf"^struct {kind}_event {{$(.*?)^}};", probe_text(probe), re.MULTILINE | re.DOTALL)
     assert found is not None
     body = re.sub(r"/\*.*?\*/", "", found[1], flags=re.DOTALL)
     members = re.findall(r"^ +(\w+) (\w+)(\[\d*\])?;\s*$", body, re.MULTILINE)
@@ -130,38 +132,59 @@ def c_fields(kind: str) -> list[tuple[str, str, str]]:
     return members
 
 
-def record_fields(kind: str) -> list[str]:
-    return list(lifecycle_records.RECORDS[kind]._fields)
+def record_fields(probe: str, kind: str) -> list[str]:
+    return list(RECORDS[probe].RECORDS[kind]._fields)
 
 
-def test_each_ring_has_its_record() -> None:
-    rings = re.findall(r"^RING\((\w+), (\d+), \d+\);", probe_text("lifecycle"), re.MULTILINE)
-    assert [ring for ring, _ in rings] == list(lifecycle_records.RECORDS)
-    assert list(lifecycle_records.RANKS.values()) == [int(number) for _, number in rings]
+def test_each_probe_has_its_records() -> None:
+    assert {path.stem for path in PROBES if path.suffix == ".c"} == set(RECORDS)
+    assert {probe: module.PROBE for probe, module in RECORDS.items()} == {probe: probe for probe in RECORDS}
 
 
-@pytest.mark.parametrize("kind", ["fork", "exit", "orphan", "reaper"])
-def test_an_event_in_c_has_the_fields_of_its_record(kind: str) -> None:
-    assert [name for _, name, _ in c_fields(kind)] == record_fields(kind)
+@pytest.mark.parametrize("probe", RECORDS)
+def test_each_ring_has_its_record(probe: str) -> None:
+    rings = re.findall(r"^RING\((\w+), (\d+), \d+\);", probe_text(probe), re.MULTILINE)
+    assert [ring for ring, _ in rings] == list(RECORDS[probe].RECORDS)
+    assert list(RECORDS[probe].RANKS.values()) == [int(number) for _, number in rings]
+
+
+@pytest.mark.parametrize(("probe", "kind"), [event for event in EVENTS if event[1] != "exec"])
+def test_an_event_in_c_has_the_fields_of_its_record(probe: str, kind: str) -> None:
+    assert [name for _, name, _ in c_fields(probe, kind)] == record_fields(probe, kind)
 
 
 def test_an_exec_has_the_fields_of_its_record_once_decoded() -> None:
-    assert list(lifecycle_records.dtypes()["exec"].names or ()) == record_fields("exec")
-    names = [name for _, name, _ in c_fields("exec")]
+    assert list(lifecycle_records.dtypes()["exec"].names or ()) == record_fields("lifecycle", "exec")
+    names = [name for _, name, _ in c_fields("lifecycle", "exec")]
     assert names[-1] == "data"
-    assert set(record_fields("exec")) - set(names) == {"filename", "argv", "argv_truncated"}
+    assert set(record_fields("lifecycle", "exec")) - set(names) == {"filename", "argv", "argv_truncated"}
 
 
-@pytest.mark.parametrize("kind", lifecycle_records.RECORDS)
-def test_fields_of_an_event_are_of_plain_types_and_widest_first(kind: str) -> None:
+@pytest.mark.parametrize(("probe", "kind"), EVENTS)
+def test_fields_of_an_event_are_of_plain_types_and_widest_first(probe: str, kind: str) -> None:
     widths = {"u64": 8, "u32": 4, "u16": 2, "u8": 1, "char": 1}
-    members = c_fields(kind)
+    members = c_fields(probe, kind)
     assert [widths[c_type] for c_type, _, _ in members] == sorted(
         (widths[c_type] for c_type, _, _ in members), reverse=True
     )
     for c_type, name, dimension in members:
         assert c_type == ("u64" if name.endswith("_ns") else c_type)
         assert (c_type, dimension) == ("char", "[16]") if name == "comm" else dimension in ("", "[]")
+
+
+def test_what_is_counted_of_faults_in_c_and_in_python() -> None:
+    text = probe_text("faults")
+    [kinds] = re.findall(r"^enum {(.*), KINDS };", text, re.MULTILINE)
+    assert [kind.strip().lower().removesuffix("s") for kind in kinds.split(",")] == list(
+        faults_records.COLUMNS
+    )
+    assert list(faults_records.COLUMNS) == list(faults_records.Counts._fields)
+    assert constant("probes/faults.c", r"^#define PAGES (\d+)\b") == faults_records.PAGES
+    slots = dict(re.findall(r"^COUNTER\((\w+), (\d+)\);", text, re.MULTILINE))
+    wanted = [f"{mode}_{kind}" for mode in ("user", "kernel") for kind in faults_records.KINDS]
+    assert [int(slots[name]) - int(slots["user_read"]) for name in wanted] == list(range(8))
+    blocks = constant("probes/faults.c", r"^#define BLOCKS (\d+)\b")
+    assert constant("kintro/observers/watch.py", r"^ROOM = (\d+)\b") == blocks // 4
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:
@@ -182,8 +205,9 @@ def test_counters_of_one_cpu_in_c_and_in_python() -> None:
     assert in_c * 8 % 64 == 0  # whole cache lines
 
 
-def test_each_counter_has_a_slot_of_its_own() -> None:
-    text = probe_text("lifecycle")
+@pytest.mark.parametrize("probe", RECORDS)
+def test_each_counter_has_a_slot_of_its_own(probe: str) -> None:
+    text = probe_text(probe)
     counters = re.findall(r"^COUNTER\(\w+, (\d+)\);", text, re.MULTILINE)
     rings = [int(number) for number in re.findall(r"^RING\(\w+, (\d+), \d+\);", text, re.MULTILINE)]
     slots = [int(slot) for slot in counters] + [slot for n in rings for slot in (2 * n, 2 * n + 1)]

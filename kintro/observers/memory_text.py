@@ -67,7 +67,8 @@ def heading(space: AddressSpace) -> str:
 def totals(space: AddressSpace) -> str:
     """One line of sums over the whole process."""
     whole = sums(space.regions)
-    text = f"{whole.mappings} mapping{'' if whole.mappings == 1 else 's'}, {short_size(whole.size_bytes)} in all"
+    plural = "" if whole.mappings == 1 else "s"
+    text = f"{whole.mappings} mapping{plural}, {short_size(whole.size_bytes)} in all"
     if whole.rss_bytes is None:
         return f"{text}; what is in memory only root or its owner may read"
     return (

@@ -25,7 +25,7 @@ from typing import Any
 
 from kintro.errors import EX_NOPERM, EX_UNAVAILABLE, KintroError
 from kintro.sources import host, kept
-from kintro.sources.bpf_syscall import map_attributes
+from kintro.sources.bpf_syscall import map_attributes, program_type
 from kintro.sources.filters import Filters
 from kintro.sources.probe_source import probe_text
 
@@ -188,8 +188,8 @@ def _compile(bcc: ModuleType, text: str, parameters: Mapping[str, int]) -> tuple
         try:
             module = bcc.BPF(text=text, cflags=[f"-I{tree}", *_FLAGS, *flags])
             programs = {
-                name: module.load_func(name.encode(), bcc.BPF.RAW_TRACEPOINT).fd
-                for name in re.findall(r"^int ((?:tp|tail)_\w+)\(", text, re.MULTILINE)
+                name: module.load_func(name.encode(), program_type(name)).fd
+                for name in re.findall(r"^int ((?:tp|tail|perf)_\w+)\(", text, re.MULTILINE)
             }
         except Exception as error:  # bcc raises nothing finer
             raise KintroError(_refusal(error, said()), None, EX_UNAVAILABLE) from error

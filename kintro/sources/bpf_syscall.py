@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import struct
+import time
 from pathlib import Path
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
@@ -14,8 +16,10 @@ NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x
 
 # include/uapi/linux/bpf.h: enum bpf_cmd, and what else goes with them.
 _MAP_CREATE, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _MAP_GET_NEXT_KEY = 0, 2, 3, 4
-_PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
-_RAW_TRACEPOINT = 17  # enum bpf_prog_type
+_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_AND_DELETE_BATCH = 5, 17, 25
+_PERF_EVENT, _RAW_TRACEPOINT = 7, 17  # enum bpf_prog_type
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
+_MEMBARRIER_CMD_GLOBAL = 1  # include/uapi/linux/membarrier.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -61,6 +65,41 @@ def is_empty(fd: int, key_bytes: int) -> bool:
     return True
 
 
+def take_all(fd: int) -> tuple[bytes, bytes]:
+    """Takes all elements out of a hash map: its keys one behind the other, and their values (Linux 5.6).
+
+    What a program adds meanwhile may be lost: see `wait_for_programs`.
+    """
+    _, key_bytes, value_bytes, entries, _ = map_attributes(fd)
+    keys = ctypes.create_string_buffer(entries * key_bytes)
+    values = ctypes.create_string_buffer(entries * value_bytes)
+    place = ctypes.create_string_buffer(4)
+    addresses = 0, ctypes.addressof(place), ctypes.addressof(keys), ctypes.addressof(values)
+    all_keys = all_values = b""
+    more = True
+    while more:
+        # struct { in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags }
+        attributes = ctypes.create_string_buffer(struct.pack("=QQQQIIQQ", *addresses, entries, fd, 0, 0))
+        more = _libc.syscall(NUMBERS[os.uname().machine], _MAP_LOOKUP_AND_DELETE_BATCH, attributes, 56) == 0
+        error = ctypes.get_errno()
+        if not more and error != errno.ENOENT:  # which says that there are no more
+            raise OSError(error, os.strerror(error))
+        (count,) = struct.unpack_from("=I", attributes, 32)
+        all_keys += ctypes.string_at(keys, count * key_bytes)
+        all_values += ctypes.string_at(values, count * value_bytes)
+    return all_keys, all_values
+
+
+def wait_for_programs() -> None:
+    """Returns when no BPF program runs any more that ran before: 5 to 30 ms.
+
+    They run inside of RCU read sections, and for the end of those membarrier(2) waits.
+    """
+    number = _MEMBARRIER.get(os.uname().machine)
+    if number is None or _libc.syscall(number, _MEMBARRIER_CMD_GLOBAL, 0, 0) < 0:
+        time.sleep(0.05)  # with nohz_full CPUs it is refused; a program runs for microseconds
+
+
 def attach_raw_tracepoint(program_fd: int, name: str) -> int:
     """The descriptor of a link that holds the program attached."""
     at = ctypes.create_string_buffer(name.encode())
@@ -91,8 +130,13 @@ def create_map(name: str, attributes: list[int]) -> int:
         return bpf(_MAP_CREATE, packed)
 
 
+def program_type(name: str) -> int:
+    """enum bpf_prog_type of a probe's function: `perf_…` runs at a perf event, all others at tracepoints."""
+    return _PERF_EVENT if name.startswith("perf_") else _RAW_TRACEPOINT
+
+
 def load_program(name: str, code: bytes) -> int:
-    """The descriptor of a program for a raw tracepoint, once the verifier has let it through."""
+    """The descriptor of a program, once the verifier has let it through. Its name tells its type."""
     at, gpl = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
     values = len(code) // 8, ctypes.addressof(at), ctypes.addressof(gpl), name.encode()[:15]
-    return bpf(_PROG_LOAD, struct.pack("=IIQQ24x16s", _RAW_TRACEPOINT, *values))
+    return bpf(_PROG_LOAD, struct.pack("=IIQQ24x16s", program_type(name), *values))

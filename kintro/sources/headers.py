@@ -38,6 +38,9 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
+    "pt_regs": ("ip?",),
+    "kernel_siginfo": ("si_code",),
+    "bpf_perf_event_data": ("addr",),
     "signal_struct": (
         "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime",
         "sum_sched_runtime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "nr_threads", "prev_cputime?",

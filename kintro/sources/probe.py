@@ -2,7 +2,8 @@
 
 What a probe's C text tells by convention (probes/kintro.h): functions `tp_<name>` are attached to the raw
 tracepoint of that name, in the reverse of their order in the file, and detached in that order; functions
-`tail_<n>` fill the map `tails`; RING and COUNTER lines name rings and counters.
+`perf_<name>` to the software event of that name (perf_event.py), on every CPU; functions `tail_<n>` fill the
+map `tails`; RING and COUNTER lines name rings and counters.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import struct
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
-from kintro.sources import bpf_syscall
+from kintro.sources import bpf_syscall, perf_event
 from kintro.sources.bpf import Loading
 from kintro.sources.descendants import descendants, has_ended
 from kintro.sources.probe_source import c_struct
@@ -32,6 +33,7 @@ class Probe:
         """Waits until it is loaded. KintroError where bcc, the kernel or the verifier refuse."""
         text, cpus, filters = loading.text, loading.cpus, loading.filters
         self._links: list[int] = []
+        self._perf: dict[str, list[int]] = {}
         self._programs, self._maps = loading.result()
         counters = re.findall(r"^COUNTER\((\w+), (\d+)\);", text, re.MULTILINE)
         self._slots = {counter: int(slot) for counter, slot in counters}
@@ -65,12 +67,16 @@ class Probe:
             if scan and self._scanning is not None:
                 self._scanning[0] = 1
         for program, fd in reversed(list(self._programs.items())):
-            if program.startswith("tp_"):
-                try:
-                    self._links.append(bpf_syscall.attach_raw_tracepoint(fd, program[3:]))
-                except OSError as error:
-                    message = f"cannot attach to the tracepoint {program[3:]}: {error.strerror}"
-                    raise KintroError(message, None, EX_UNAVAILABLE) from error
+            kind, _, name = program.partition("_")
+            try:
+                if kind == "tp":
+                    self._links.append(bpf_syscall.attach_raw_tracepoint(fd, name))
+                elif kind == "perf":
+                    self._perf[name] = perf_event.attach_everywhere(fd, name)
+            except OSError as error:
+                what = f"tracepoint {name}" if kind == "tp" else f"perf event {name}"
+                message = f"cannot attach to the {what}: {error.strerror}"
+                raise KintroError(message, None, EX_UNAVAILABLE) from error
         if scan and pid is not None:
             self._add_descendants(pid)
             if self._scanning is not None:
@@ -80,6 +86,9 @@ class Probe:
         """Stops tracing; what the rings hold can still be read."""
         while self._links:
             os.close(self._links.pop())
+        while self._perf:
+            for fd in self._perf.popitem()[1]:
+                os.close(fd)
 
     def add_target(self, pid: int) -> None:
         self._update("targets", pid, struct.pack("=Q", 1))
@@ -109,6 +118,21 @@ class Probe:
     def counter(self, name: str) -> int:
         """One counter, summed over the CPUs: costs microseconds."""
         return sum(self._counters[self._slots[name] :: COUNTERS])
+
+    def perf_count(self, name: str) -> int:
+        """How many events of that name there were by perf's own count, of all processes, while attached."""
+        return perf_event.count(self._perf[name])
+
+    def switch(self, name: str) -> memoryview:
+        """A map of one u64 (BPF_F_MMAPABLE) to read and write at [0]."""
+        return self._mapped(name, 1)
+
+    def take_all(self, name: str) -> tuple[bytes, bytes]:
+        """Takes all out of a hash map: keys and values. Nothing may be writing to it any more."""
+        try:
+            return bpf_syscall.take_all(self._maps[name])
+        except OSError as error:
+            raise KintroError(f"cannot read a BPF map: {error.strerror}", None, EX_UNAVAILABLE) from error
 
     def _mapped(self, name: str, count: int) -> memoryview:
         size = -(-count * 8 // mmap.PAGESIZE) * mmap.PAGESIZE

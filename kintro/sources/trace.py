@@ -73,7 +73,7 @@ class Trace:
         with ExitStack() as stack:
             stack.callback(loading.close)
             if loading.filters.pid is not None:
-                self._pidfd = _open_target(loading.filters.pid)
+                self._pidfd = open_target(loading.filters.pid)
                 stack.callback(os.close, self._pidfd)
             self._probe = stack.enter_context(Probe(loading))
             self.command = ready()
@@ -242,7 +242,7 @@ def _sum(counters: Mapping[str, int], ending: str) -> int:
     return sum(value for name, value in counters.items() if name.endswith(ending))
 
 
-def _open_target(pid: int) -> int:
+def open_target(pid: int) -> int:
     """A pidfd of the process to trace. KintroError (66) if there is none."""
     try:
         return os.pidfd_open(pid)
