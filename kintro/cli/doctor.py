@@ -39,7 +39,7 @@ Exit codes: 0 all works, 69 the machine lacks something, 70 the self-test saw so
 permission is missing."""
 
 CHILDREN = 23
-PACKAGES = ("numpy", "nanoarrow", "tabulate", "wcwidth", "shtab", "jinja2")
+PACKAGES = ("numpy", "nanoarrow", "psutil", "tabulate", "wcwidth", "shtab", "jinja2")
 SHELL = ("/bin/sh", "-c", "echo ready; read line", "kintro doctor", "two words", "")
 ROOT = Path("/")
 WIDTH = 80  # where there is no terminal

@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "command", nargs="*", metavar="-- COMMAND", help="run this, trace it and what it starts"
     )
     how = parser.add_argument_group("how long and where to")
-    how.add_argument("-d", "--duration", type=_seconds, metavar="S", help="end after that many seconds")
+    how.add_argument("-d", "--duration", type=seconds, metavar="S", help="end after that many seconds")
     how.add_argument("--save", metavar="DIR", help="keep the session in this new folder, for kintro replay")
     add_output_options(how)
 
@@ -49,7 +49,7 @@ def _pid(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -193,7 +193,9 @@ def run(
         output.flush(lambda: signals.told_to_end(send))
         signals.forward_pending(send)
         if command is not None:
-            _wait(command, signals)
+            if command.poll() is None:
+                print(f"kintro: tracing has ended, the command (pid {command.pid}) goes on", file=sys.stderr)
+            wait(command, signals)
         problem = output.error or (saver.error if saver is not None else None)
         if problem is not None:
             raise problem
@@ -268,10 +270,8 @@ def _write(kind: str, events: Any, writer: Any) -> None:
     writer.write(kind, events)
 
 
-def _wait(command: Any, signals: Any) -> None:
+def wait(command: Any, signals: Any) -> None:
     """Waits for a command that outlives its trace (-d), handing signals on meanwhile."""
-    if command.poll() is None:
-        print(f"kintro: tracing has ended, the command (pid {command.pid}) goes on", file=sys.stderr)
     poll = select.poll()
     poll.register(command.pidfd, select.POLLIN)
     poll.register(signals.fd, select.POLLIN)
