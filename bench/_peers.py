@@ -28,7 +28,9 @@ PACKAGES = (
     "forkstat",
     "libbpf-tools",
     "linux-perf",
+    "procps",
     "python3-bpfcc",
+    "smem",
     "strace",
     "stress-ng",
 )

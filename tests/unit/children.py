@@ -42,7 +42,7 @@ def child(code: str, *args: str | bytes, stopped: bool = True) -> Iterator[tuple
         assert said, "the child has failed"
         if stopped:
             process.send_signal(signal.SIGSTOP)
-            wait_for(lambda: state(process.pid) == "T")
+            wait_for(lambda: stopped_threads(process.pid))
         yield process, json.loads(said)
     finally:
         process.kill()
@@ -51,6 +51,11 @@ def child(code: str, *args: str | bytes, stopped: bool = True) -> Iterator[tuple
 
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+
+
+def stopped_threads(pid: int) -> bool:
+    """Whether all threads have stopped: not at the same time."""
+    return all(state(int(tid)) == "T" for tid in os.listdir(f"/proc/{pid}/task"))
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
