@@ -45,7 +45,7 @@ class ExitStop:
     def __exit__(self, *_: object) -> None:
         if self._traced and not self.at_exit:  # only who is stopped can be let go
             _libc.ptrace(_INTERRUPT, self._command.pid, None, None)
-            _, status = os.waitpid(self._command.pid, _WALL)
+            status = os.waitpid(self._command.pid, _WALL)[1]
             if not os.WIFSTOPPED(status):
                 self._command.status = status
                 self._traced = False
