@@ -98,7 +98,7 @@ def _process_wide(mapping: m.Mapping, clues: Clues) -> Answer | None:
         reason = "the kernel's name [heap]"
         if clues.start_brk and mapping.start <= clues.start_brk < mapping.end:
             reason = "holds start_brk of /proc/PID/stat"
-        return "heap", "by brk", reason
+        return "heap", "grown by brk", reason
     return None
 
 
