@@ -54,7 +54,7 @@ def picture(layout: Layout, width: int, colour: bool, lines_max: int = 24) -> It
 
 
 def _style(layout: Layout, pieces: Sequence[Piece], width: int) -> Style:
-    bar = max(6, min(36, (width - 44) // 3))
+    bar = max(8, min(36, (width - 44) // 3))
     return Style(
         address=max((len(f"{piece.start:x}") for piece in pieces), default=1),
         bar=bar,
@@ -221,9 +221,10 @@ def _bar(band: Band, style: Style) -> str:
 
 def _shares(bands: Sequence[Band], style: Style) -> list[Part]:
     """A bar whose parts are to one another as the pages are; what there is at all has a cell."""
-    sums = [sum(pages) for pages in zip(*(band.share for band in bands if band.share is not None))]
+    shares = [band.share for band in bands if band.share is not None]
+    sums = [sum(pages) for pages in zip(*shares)]
     if not sum(sums):
-        return [(" " * style.bar, "")]
+        return [(pad("no page" if shares else "", style.bar), "2")]
     widths = [max(1, pages * style.bar // sum(sums)) if pages else 0 for pages in sums]
     widths[widths.index(max(widths))] += style.bar - sum(widths)
     return [(SIGNS[key] * width, SHARES[key].sgr) for key, width in zip(SHARES, widths)]

@@ -1,18 +1,17 @@
-"""The page of an address space, in a real browser: all of it is there, reachable and readable."""
+"""The page of an address space, in a real browser: all of it is there, and can be read."""
 
 from __future__ import annotations
 
 import layouts
 import pytest
 from selenium.common.exceptions import NoAlertPresentException
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
 from kintro.renderers.html import address_space
 from kintro.renderers.text import printable, size
+
+from .page import focus, panel, press, view
 
 pytestmark = pytest.mark.browser
 
@@ -43,36 +42,6 @@ return low;
 """
 
 
-def view(page) -> tuple[int, int]:
-    """The addresses that the drawing shows, once it is drawn."""
-    page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
-    stage = page.find_element(By.ID, "stage")
-    return int(stage.get_dom_attribute("data-low"), 16), int(stage.get_dom_attribute("data-high"), 16)
-
-
-def span(page) -> int:
-    low, high = view(page)
-    return high - low
-
-
-def panel(page) -> str:
-    return page.find_element(By.ID, "panel").text
-
-
-def press(page, *keys: str) -> None:
-    ActionChains(page).send_keys(*keys).perform()
-
-
-def place(page, name: str) -> None:
-    [button] = [b for b in page.find_elements(By.CSS_SELECTOR, ".places button") if b.text.startswith(name)]
-    button.click()
-
-
-def focus(page):
-    page.execute_script("document.getElementById('stage').focus()")
-    return page.find_element(By.ID, "stage")
-
-
 def test_each_mapping_is_a_row_of_the_table(shown) -> None:
     layout = layouts.real()
     page = shown(layout)
@@ -92,168 +61,6 @@ def test_each_mapping_is_a_row_of_the_table(shown) -> None:
     assert page.find_element(By.CSS_SELECTOR, "#bands caption").is_displayed()
     scopes = "#bands thead th:not([scope=col]), #bands tbody th:not([scope=row])"
     assert page.find_elements(By.CSS_SELECTOR, scopes) == []
-
-
-def test_tab_reaches_each_mapping_and_at_last_leaves(shown) -> None:
-    layout = layouts.real()
-    page = shown(layout)
-    place(page, "whole space")
-    focus(page)
-    seen = []
-    for _ in layout.bands:
-        press(page, Keys.TAB)
-        seen.append(
-            page.execute_script("return [chosen.index, document.getElementById('panel').textContent]")
-        )
-        low, high = view(page)
-        band = layout.bands[seen[-1][0]]
-        assert low < band.end and band.start < high
-        assert band.label in seen[-1][1] and f"{band.start:x} to {band.end:x}" in seen[-1][1]
-    assert [index for index, _ in seen] == [*reversed(range(len(layout.bands)))]
-    assert page.switch_to.active_element.get_attribute("id") == "stage"
-    press(page, Keys.TAB)
-    assert page.switch_to.active_element.get_attribute("id") == "panel"
-
-
-def test_escape_goes_back_and_then_frees_tab(shown) -> None:
-    page = shown(layouts.real())
-    stage = focus(page)
-    first = view(page)
-    press(page, Keys.TAB, Keys.ENTER)
-    zoomed = view(page)
-    band = page.execute_script("return [chosen.start.toString(), chosen.end.toString()]")
-    assert zoomed[0] <= int(band[0]) < int(band[1]) <= zoomed[1]
-    press(page, Keys.ESCAPE)
-    assert view(page) == first
-    press(page, Keys.ESCAPE, Keys.TAB)
-    assert page.switch_to.active_element != stage
-
-
-def test_shift_tab_goes_the_other_way(shown) -> None:
-    page = shown(layouts.few())
-    focus(page)
-    press(page, Keys.TAB, Keys.TAB)
-    down = page.execute_script("return chosen.index")
-    ActionChains(page).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
-    assert page.execute_script("return chosen.index") == down + 1
-
-
-def test_keys_zoom_and_move(shown) -> None:
-    page = shown(layouts.real())
-    focus(page)
-    press(page, Keys.HOME)
-    assert view(page) == (0, 1 << 64)
-    press(page, "+")
-    assert span(page) == 1 << 63
-    low = view(page)[0]
-    press(page, Keys.ARROW_UP)
-    assert view(page)[0] > low
-    press(page, Keys.ARROW_DOWN)
-    assert view(page)[0] == low
-    press(page, "-")
-    assert view(page) == (0, 1 << 64)
-    press(page, *("+" * 60))
-    assert span(page) == 16384
-
-
-def test_buttons_zoom_and_move(shown) -> None:
-    page = shown(layouts.real())
-    before = span(page)
-    page.find_element(By.ID, "zoom-in").click()
-    assert span(page) == before // 2
-    low = view(page)[0]
-    page.find_element(By.ID, "up").click()
-    assert view(page)[0] > low
-    page.find_element(By.ID, "down").click()
-    assert view(page)[0] == low
-    page.find_element(By.ID, "zoom-out").click()
-    assert span(page) == before
-
-
-def test_places_are_jumped_to_and_back(shown) -> None:
-    layout = layouts.real()
-    page = shown(layout)
-    before = view(page)
-    stack = next(band for band in layout.bands if band.kind == "stack")
-    place(page, "stack")
-    low, high = view(page)
-    assert low < stack.start and stack.end < high and high - low < 2 * (stack.end - stack.start)
-    page.find_element(By.ID, "back").click()
-    assert view(page) == before
-    place(page, "kernel half")
-    assert view(page) == (0xFFFF800000000000, 1 << 64)
-
-
-def test_the_wheel_zooms_around_the_pointer(shown) -> None:
-    page = shown(layouts.real())
-    stage = page.find_element(By.ID, "stage")
-    before = span(page)
-    turn = (
-        "stage.dispatchEvent(new WheelEvent('wheel',"
-        " {deltaY: -100, clientX: arguments[0], clientY: arguments[1], cancelable: true}))"
-    )
-    box = stage.rect
-    x, y = int(box["x"] + 20), int(box["y"] + box["height"] * 0.3)
-    address = page.execute_script(f"return addressAt({y} - stage.getBoundingClientRect().top - 1).toString()")
-    page.execute_script(turn, x, y)
-    page.execute_script(turn, x, y)
-    assert span(page) < before / 2
-    after = page.execute_script(f"return addressAt({y} - stage.getBoundingClientRect().top - 1).toString()")
-    assert abs(int(after) - int(address)) < span(page) / 500
-    closer = span(page)
-    ActionChains(page).scroll_from_origin(ScrollOrigin.from_element(stage), 0, 200).perform()
-    WebDriverWait(page, 10).until(lambda page: span(page) > closer)
-
-
-def test_the_wheel_holds_to_a_mapping_that_is_drawn_larger_than_it_is(shown) -> None:
-    """From the whole space to a page of 4 KiB with the wheel alone."""
-    layout = layouts.few()
-    page = shown(layout)
-    stack = next(band for band in layout.bands if band.kind == "stack")
-    place(page, "user half")
-    view(page)
-    for _ in range(60):
-        page.execute_script(
-            "const y = Math.min(Math.max(yOf(BigInt(arguments[0])), size.top), size.top + size.plot) - 1;"
-            "const box = stage.getBoundingClientRect();"
-            "stage.dispatchEvent(new WheelEvent('wheel', {deltaY: -100, cancelable: true,"
-            " clientX: box.left + size.bar + 5, clientY: box.top + 1 + y}))",
-            str(stack.start + 4096),
-        )
-        view(page)
-    low, high = view(page)
-    assert high - low == 16384
-    assert stack.start <= high and low <= stack.end
-
-
-def test_dragging_moves(shown) -> None:
-    page = shown(layouts.real())
-    place(page, "libraries")
-    low, high = view(page)
-    stage = page.find_element(By.ID, "stage")
-    ActionChains(page).move_to_element(stage).click_and_hold().move_by_offset(0, 100).release().perform()
-    moved = view(page)
-    assert moved[0] > low and moved[1] - moved[0] == high - low
-
-
-@pytest.mark.parametrize("width", ["wide", "narrow"])
-def test_hovering_shows_the_facts(shown, width: str) -> None:
-    layout = layouts.real()
-    page = shown(layout, width)
-    place(page, "stack")
-    view(page)
-    stack = next(band for band in layout.bands if band.kind == "stack")
-    x, y = page.execute_script("return [size.bar + size.barWidth / 2, size.top + size.plot / 2]")
-    stage = page.find_element(By.ID, "stage")
-    offset = stage.rect["width"] / 2, stage.rect["height"] / 2
-    ActionChains(page).move_to_element_with_offset(stage, int(x - offset[0]), int(y - offset[1])).perform()
-    WebDriverWait(page, 10).until(lambda page: "[stack]" in panel(page))
-    text = panel(page)
-    assert f"{stack.start:x} to {stack.end:x}" in text
-    for name, value in stack.facts:
-        assert name in text and value in text
-    live = page.find_element(By.ID, "panel")
-    assert live.get_dom_attribute("aria-live") == "polite"
 
 
 def test_each_mapping_is_drawn_and_high_enough_once_zoomed_to(shown) -> None:

@@ -107,7 +107,7 @@ def test_the_user_half_is_on_one_line_to_scale() -> None:
         (Share(4, 4, 2, 2), "████▒▒▒▒<<>>"),
         (Share(1000, 1, 0, 0), "███████████▒"),
         (Share(0, 0, 0, 5), ">>>>>>>>>>>>"),
-        (Share(0, 0, 0, 0), "            "),
+        (Share(0, 0, 0, 0), "no page     "),
     ],
 )
 def test_shares_are_in_proportion_and_none_is_invisible(share: Share, bar: str) -> None:

@@ -46,6 +46,8 @@ function spread(wanted, lowest, highest) {
   return groups.flatMap((group) => Array.from({ length: group.count }, (_, i) => group.first + i * LINE));
 }
 
+let written = []; // where the labels are, and of which block
+
 function drawLabels(group) {
   const items = blocks.map((block) => ({
     block, y: (block.top + block.bottom) / 2, weight: block.bottom - block.top + Math.min(block.bands.length, 40),
@@ -60,6 +62,7 @@ function drawLabels(group) {
   const room = Math.floor(size.plot / LINE);
   const kept = items.sort((a, b) => b.weight - a.weight).slice(0, room).sort((a, b) => a.y - b.y);
   const ys = spread(kept.map((item) => item.y), size.top + LINE / 2 - 6, size.top + size.plot - LINE / 2 + 4);
+  written = kept.map((item, i) => ({ y: ys[i], block: item.block ?? null }));
   labels.replaceChildren();
   kept.forEach((item, i) => {
     const [x0, x1] = [size.bar + size.barWidth + 1, size.label - 4];
@@ -79,9 +82,7 @@ function drawLabels(group) {
     const comma = name.length - name.lastIndexOf(", ") <= 14 ? name.lastIndexOf(", ") : -1;
     const [head, part] = comma > 0 && !first ? [name.slice(0, comma), name.slice(comma)] : [name, ""];
     label.append(node("span", first), node("bdi", head), node("b", part), node("small", more));
-    label.title = first + name;
     label.className = item.mark ? "border" : holds ? "chosen" : "";
-    label.block = item.block;
     labels.append(label);
   });
 }

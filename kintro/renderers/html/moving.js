@@ -139,10 +139,13 @@ stage.addEventListener("focus", () => (leaving = false));
 const yIn = (event) => event.clientY - stage.getBoundingClientRect().top - stage.clientTop;
 const xIn = (event) => event.clientX - stage.getBoundingClientRect().left - stage.clientLeft;
 
+// By place, not by element: elements are made anew while the pointer rests on them, and then a browser sees
+// two single clicks instead of a double one. So the style gives all events to the stage.
 function under(event) {
-  const label = event.target.closest?.("#labels div");
-  if (label) return label.block ?? null;
-  return xIn(event) >= size.bar - 8 && xIn(event) <= size.label ? blockAt(yIn(event)) : null;
+  const [x, y] = [xIn(event), yIn(event)];
+  if (x < size.bar - 8) return null;
+  if (x < size.label) return blockAt(y);
+  return written.find((label) => Math.abs(label.y - y) <= LINE / 2)?.block ?? null;
 }
 
 stage.addEventListener(
