@@ -83,7 +83,7 @@ _KEYS = (
 _LINE = rb"([0-9a-f]+)-([0-9a-f]+) ([^\n]*)\n"  # of maps, and the first of an entry of smaps
 _NEXT = rb"(?=[0-9a-f]+-[0-9a-f]+ |\Z)"
 _FIELDS = rb"(?:(?!" + _NEXT + rb")[^\n]*\n)*"  # the other lines of an entry
-_LINES = re.compile(_LINE)
+_LINES = re.compile(rb"^" + _LINE, re.MULTILINE)
 _ENTRIES = re.compile(_LINE + b"(" + _FIELDS + b")")
 _NUMBER = re.compile(rb"^(\w+):[ \t]*(\d+)", re.MULTILINE)
 _FLAGS = re.compile(rb"^VmFlags:(.*)", re.MULTILINE)

@@ -131,7 +131,17 @@ def test_names(name: bytes, path: bytes, deleted: bool) -> None:
     assert [(mapping[-2:], usage) for mapping, usage in found] == [((path, deleted), SAMPLE_USAGE)] * 2
 
 
-@pytest.mark.parametrize("text", [b"garbage\n", b"7f00 rw-p\n", b"7f00-7f01 rw-p\n", b"\n", b"Rss: 4 kB\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"garbage\n",
+        b"7f00 rw-p\n",
+        b"7f00-7f01 rw-p\n",
+        b"\n",
+        b"Rss: 4 kB\n",
+        b"x7f00-7f01 r--p 0 00:00 0\n",
+    ],
+)
 def test_what_is_no_such_text(text: bytes) -> None:
     with pytest.raises(ValueError):
         mappings.parse_maps(text)
@@ -222,7 +232,11 @@ def test_smaps_there_and_back(
 @given(
     st.lists(st.tuples(some_mappings, some_usages, missing), max_size=6),
     st.integers(),
-    st.lists(st.sampled_from([b"New: 5 kB\n", b"a_field: 7\n", b"odd line\n", b"\n", b"XVmFlags: no\n"])),
+    st.lists(
+        st.sampled_from(
+            [b"New: 5 kB\n", b"a_field: 7\n", b"Odd: 7f00-7f01 x\n", b"odd line\n", b"\n", b"XVmFlags: no\n"]
+        )
+    ),
 )
 def test_smaps_in_any_order_and_number(
     found: list[tuple[Mapping, Usage, set[str]]], seed: int, unknown: list[bytes]
