@@ -1,6 +1,6 @@
 """kintro: what the Linux kernel does with processes, seen on the running kernel and proved by its counters.
 
-What the command line does, a program or a notebook can: `from kintro import lifecycle`.
+What the command line does, a program or a notebook can: `from kintro import lifecycle, memory`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["lifecycle"]
+__all__ = ["lifecycle", "memory"]
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in __all__:  # on first use: numpy and Arrow take a moment to import
+    if name in __all__:  # on first use: what a verb needs takes a moment to import
         return importlib.import_module(f"kintro.observers.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from kintro.observers.memory_records import AddressSpace, Region
+from kintro.observers.memory_space import read_space
+
+__all__ = [
+    "GROUPS",
+    "SORTS",
+    "Group",
+    "Sums",
+    "as_json",
+    "dirty_bytes",
+    "groups",
+    "read_space",
+    "sums",
+    "uss_bytes",
+]
 
 
 class Sums(NamedTuple):
