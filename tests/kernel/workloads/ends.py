@@ -1,4 +1,4 @@
-"""Ends of processes that take their time, or that are not what they seem. Arguments: the ledger, which way."""
+"""Ends of processes that take their time, or are not what they seem. Arguments: the ledger, which way."""
 
 import mmap
 import os
