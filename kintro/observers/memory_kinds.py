@@ -214,6 +214,8 @@ def _by_itself(mapping: m.Mapping) -> Answer:
         if path.startswith(b"[anon_shmem:"):
             return "shared", _label(mapping), "the kernel's name [anon_shmem:"
         return "shared", name + gone, "MAP_SHARED of a file"
+    if mapping.inode and "x" in mapping.perms:  # V8 maps its part of the program a second time
+        return "text", f"{name}, code{gone}", "a file, mapped to be executed"
     if mapping.inode:
         return "file", name + gone, "a file that is not mapped as an ELF segment"
     what = _label(mapping) or ("code made at run time" if "x" in mapping.perms else "")
