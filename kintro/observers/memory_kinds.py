@@ -81,8 +81,8 @@ def regions(found: Sequence[tuple[m.Mapping, m.Usage | None]], clues: Clues, pag
             or stacks.get(place)
             or _by_itself(mapping)
         )
-        path = load.path if part and load else mapping.path if mapping.inode else f"[{kind}]".encode()
-        owner = path.decode("utf-8", "backslashreplace")
+        path = load.path if part and load else mapping.path if mapping.inode else b""
+        owner = path.decode("utf-8", "backslashreplace") or f"[{kind}]"
         result.append(Region(mapping, usage, kind, what, reason, owner))
     return _with_guards(result)
 

