@@ -53,8 +53,11 @@ def test_as_readelf_has_it() -> None:
     assert len(files) > 50
     for path in files:
         elf = read_elf(path)
-        assert elf is not None, path
-        assert (elf.entry, list(elf.segments)) == by_readelf(path), path
+        entry, segments = by_readelf(path)
+        if elf is None:  # an object file has no program headers
+            assert segments == [] and path.endswith(".o"), path
+        else:
+            assert (elf.entry, list(elf.segments)) == (entry, segments), path
 
 
 # Files made by hand
