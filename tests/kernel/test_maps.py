@@ -80,42 +80,39 @@ def rollup(pid: int) -> dict[str, int]:
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
-def assert_sums(pid: int) -> AddressSpace:
-    """Totals are those of smaps_rollup.
-
-    What other processes share may change between two looks, and with it pss and what counts as shared.
-    """
-
-    def look() -> tuple[AddressSpace, dict[str, int], bool]:
-        before, space, after = rollup(pid), read_space(pid), rollup(pid)
-        return space, after, before == after
-
-    space, kernel, still = wait_for(lambda: (found := look())[2] and found, "a moment of rest")
-    assert still
+def unequal(space: AddressSpace, kernel: dict[str, int]) -> dict[str, tuple[int | None, int]]:
+    """Sums that are not those of smaps_rollup: ours and the kernel's."""
     total = whole(space)
-    assert total.rss_bytes == kernel["Rss"]
-    assert total.pss_bytes == kernel["Pss"]
-    assert total.swap_bytes == kernel["Swap"]
-    assert total.uss_bytes == sum(
-        kernel[key] for key in ("Private_Clean", "Private_Dirty", "Private_Hugetlb")
-    )
-    assert total.dirty_bytes == kernel["Shared_Dirty"] + kernel["Private_Dirty"]
-    fields = {
-        "rss_bytes": "Rss",
-        "shared_clean_bytes": "Shared_Clean",
-        "shared_dirty_bytes": "Shared_Dirty",
-        "private_clean_bytes": "Private_Clean",
-        "private_dirty_bytes": "Private_Dirty",
-        "anonymous_bytes": "Anonymous",
-        "swap_bytes": "Swap",
-        "locked_bytes": "Locked",
-        "referenced_bytes": "Referenced",
-    }
     usages = [region.usage for region in space.regions if region.usage is not None]
-    for name, key in fields.items():
-        assert sum(getattr(usage, name) for usage in usages) == kernel[key], key
-    vm_size = Path(f"/proc/{pid}/statm").read_text().split()[0]
-    assert total.size_bytes == int(vm_size) * space.frame.page_bytes
+    unique = ("Private_Clean", "Private_Dirty", "Private_Hugetlb")
+    found = {
+        "rss": (total.rss_bytes, kernel["Rss"]),
+        "pss": (total.pss_bytes, kernel["Pss"]),
+        "swap": (total.swap_bytes, kernel["Swap"]),
+        "uss": (total.uss_bytes, sum(kernel[key] for key in unique)),
+        "dirty": (total.dirty_bytes, kernel["Shared_Dirty"] + kernel["Private_Dirty"]),
+    }
+    for key in ("Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Anonymous", "Locked"):
+        found[key] = (sum(getattr(usage, f"{key.lower()}_bytes") for usage in usages), kernel[key])
+    return {name: sides for name, sides in found.items() if sides[0] != sides[1]}
+
+
+# They change while other processes map and leave the same files.
+OF_OTHERS = {"pss", "uss", "dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty"}
+
+
+def assert_sums(pid: int) -> AddressSpace:
+    """Totals are those of smaps_rollup; what others have a part in is so at some moment without them."""
+    end = time.monotonic() + 30
+    while True:
+        space = read_space(pid)
+        found = unequal(space, rollup(pid))
+        assert found.keys() <= OF_OTHERS, found
+        if not found:
+            break
+        assert time.monotonic() < end, found
+    vm_size = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    assert whole(space).size_bytes == vm_size * space.frame.page_bytes
     assert_all_told(space)
     return space
 
