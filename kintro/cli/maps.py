@@ -116,7 +116,7 @@ def _of_command(args: argparse.Namespace, signals: Signals, output: Output) -> i
         signals.forward_pending(command.send, terminals=True)
         with ExitStop(command) as stop:
             there = stop.run(args.duration, lambda: signals.forward_pending(command.send))
-            if not there and command.poll() is not None:
+            if not there and command.status is not None:
                 raise KintroError(
                     "the command was killed before it could be looked at", "see -d", command.exit_code
                 )

@@ -23,6 +23,7 @@ __all__ = [
     "read_space",
     "sums",
     "uss_bytes",
+    "whole",
 ]
 
 
@@ -79,6 +80,18 @@ def sums(regions: Iterable[Region]) -> Sums:
     )
 
 
+def whole(space: AddressSpace) -> Sums:
+    """Over the whole process.
+
+    The pss of each mapping is told in kB, rounded down; that of all together is the kernel's own sum, unless
+    the process changed between the two.
+    """
+    found, rollup = sums(space.regions), space.rollup
+    if rollup is None or rollup.rss_bytes != found.rss_bytes:
+        return found
+    return found._replace(pss_bytes=rollup.pss_bytes)
+
+
 GROUPS: dict[str, Callable[[Region], str]] = {
     "object": lambda region: region.owner,
     "kind": lambda region: region.kind,
@@ -106,7 +119,7 @@ def groups(regions: Iterable[Region], by: str) -> list[Group]:
 def as_json(space: AddressSpace, shown: Iterable[Region] | None = None) -> dict[str, Any]:
     """The object that `kintro maps --json` prints. Totals are of the whole process."""
     frame = space.frame
-    whole = sums(space.regions)
+    total = whole(space)
     return {
         "pid": space.pid,
         "comm": space.comm,
@@ -122,11 +135,11 @@ def as_json(space: AddressSpace, shown: Iterable[Region] | None = None) -> dict[
         },
         "mappings": [_region_json(region) for region in (space.regions if shown is None else shown)],
         "totals": {
-            "size_bytes": whole.size_bytes,
-            "rss_bytes": whole.rss_bytes,
-            "pss_bytes": whole.pss_bytes,
-            "uss_bytes": whole.uss_bytes,
-            "swap_bytes": whole.swap_bytes,
+            "size_bytes": total.size_bytes,
+            "rss_bytes": total.rss_bytes,
+            "pss_bytes": total.pss_bytes,
+            "uss_bytes": total.uss_bytes,
+            "swap_bytes": total.swap_bytes,
         },
     }
 

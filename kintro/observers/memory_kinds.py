@@ -10,6 +10,7 @@ told then), and what a program itself keeps in anonymous memory, such as the sta
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -61,10 +62,17 @@ class _Load(NamedTuple):
 def regions(found: Sequence[tuple[m.Mapping, m.Usage | None]], clues: Clues, page: int) -> list[Region]:
     """Each mapping with its kind. `found` in order of addresses, as the kernel lists them."""
     stacks = dict(_thread_stacks(found, clues))
-    loads: list[_Load] = []
+    starts = [mapping.start for mapping, _ in found]
+    loads: list[_Load] = []  # those around the mapping at hand
     result = []
     for place, (mapping, usage) in enumerate(found):
+        loads = [load for load in loads if mapping.start < load.end]
         load = _load_of(mapping, clues, loads, page)
+        if load is not None and load not in loads:
+            if _code_is_there(load, found, starts):
+                loads.append(load)
+            else:
+                load = None
         part = _in_load(mapping, load, page) if load is not None else None
         kind, what, reason = (
             _own(mapping, clues)
@@ -80,7 +88,7 @@ def regions(found: Sequence[tuple[m.Mapping, m.Usage | None]], clues: Clues, pag
 
 
 def _own(mapping: m.Mapping, clues: Clues) -> Answer | None:
-    if clues.vdso is not None and mapping.start == clues.vdso:
+    if mapping.path == b"[vdso]" and mapping.start == clues.vdso:
         return *_OWN[b"[vdso]"], "AT_SYSINFO_EHDR of the auxiliary vector"
     if mapping.inode == 0 and mapping.path in _OWN:
         return *_OWN[mapping.path], f"the kernel's name {mapping.path.decode()}"
@@ -103,10 +111,10 @@ def _process_wide(mapping: m.Mapping, clues: Clues) -> Answer | None:
 
 
 def _load_of(mapping: m.Mapping, clues: Clues, loads: list[_Load], page: int) -> _Load | None:
-    """The mapped ELF file that a mapping is a part of; a new one is added to `loads`."""
+    """The mapped ELF file that a mapping is a part of, out of `loads` or new."""
     key = mapping.dev, mapping.inode
     elf = clues.files.get(key) if mapping.inode else None
-    around = next((load for load in reversed(loads) if load.start <= mapping.start < load.end), None)
+    around = loads[-1] if loads else None
     if elf is None or not elf.loads:
         return around if not mapping.inode else None
     if around is not None and around.key == key:
@@ -116,14 +124,22 @@ def _load_of(mapping: m.Mapping, clues: Clues, loads: list[_Load], page: int) ->
         return None
     bias = mapping.start - _down(first.vaddr, page)
     end = bias + max(_up(segment.vaddr + segment.memory_bytes, page) for segment in elf.loads)
-    load = _Load(key, elf, bias, mapping.start, end, mapping.path)
     for segment in elf.loads:
         start = bias + segment.vaddr
         part = start < mapping.end and mapping.start < start + segment.memory_bytes
         if part and bool(segment.flags & PF_X) != ("x" in mapping.perms):
             return None  # mapped as a whole, to be read
-    loads.append(load)
-    return load
+    return _Load(key, elf, bias, mapping.start, end, mapping.path)
+
+
+def _code_is_there(load: _Load, found: Sequence[tuple[m.Mapping, m.Usage | None]], starts: list[int]) -> bool:
+    """Whether code lies where the file wants it. If not, only the beginning is mapped, to be read."""
+    code = [load.bias + s.vaddr for s in load.elf.loads if s.flags & PF_X and s.file_bytes]
+    for address in code:
+        place = bisect_right(starts, address) - 1
+        if place >= 0 and address < found[place][0].end and "x" in found[place][0].perms:
+            return True
+    return not code
 
 
 def _in_load(mapping: m.Mapping, load: _Load, page: int) -> Answer | None:
@@ -161,8 +177,10 @@ def _thread_stacks(
 
     It is the thread's own stack if a guard lies below it, else only memory in which the stack is.
     """
+    pointers = sorted((pointer, tid) for tid, pointer in clues.stack_pointers.items())
     for place, (mapping, usage) in enumerate(found):
-        tids = [t for t, sp in sorted(clues.stack_pointers.items()) if mapping.start <= sp < mapping.end]
+        first, last = bisect_left(pointers, (mapping.start, 0)), bisect_left(pointers, (mapping.end, 0))
+        tids = sorted(tid for _, tid in pointers[first:last])
         if not tids or mapping.inode or "w" not in mapping.perms:
             continue
         below = found[place - 1][0] if place else None
@@ -182,18 +200,22 @@ def _by_itself(mapping: m.Mapping) -> Answer:
     gone = ", deleted" if mapping.deleted else ""
     if mapping.perms.startswith("---"):
         return "gap", _label(mapping) or name or "reserved", "no permission to read, write or execute"
-    if path.startswith(b"/memfd:"):
+    if path.startswith(b"/memfd:") and mapping.deleted:  # the kernel's mark: it never had a name
         return "memfd", path[7:].decode("utf-8", "backslashreplace"), "the kernel's name /memfd:"
-    if path.startswith(b"/SYSV"):
+    if path.startswith(b"/SYSV") and mapping.deleted:
         return "shm", f"System V segment, key 0x{name[4:]}", "the kernel's name /SYSV"
     if path.startswith(b"/dev/shm/"):
         return "shm", f"POSIX shared memory /{name}{gone}", "a file in /dev/shm"
-    if path.startswith(b"/anon_hugepage"):
+    if path.startswith(b"/anon_hugepage") and mapping.deleted:
         return "anon", "in huge pages", "the kernel's name /anon_hugepage"
     if mapping.perms.endswith("s"):
         if path == b"/dev/zero" and mapping.deleted:
             return "shared", "anonymous, shared with children", "the kernel's name /dev/zero (deleted)"
-        return "shared", (_label(mapping) or name) + gone, "MAP_SHARED of a file"
+        if path.startswith(b"[anon_shmem:"):
+            return "shared", _label(mapping), "the kernel's name [anon_shmem:"
+        return "shared", name + gone, "MAP_SHARED of a file"
+    if mapping.inode and "x" in mapping.perms:  # V8 maps its part of the program a second time
+        return "text", f"{name}, code{gone}", "a file, mapped to be executed"
     if mapping.inode:
         return "file", name + gone, "a file that is not mapped as an ELF segment"
     what = _label(mapping) or ("code made at run time" if "x" in mapping.perms else "")

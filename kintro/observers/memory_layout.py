@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kintro.observers.memory import dirty_bytes, groups, sums, uss_bytes
+from kintro.observers.memory import dirty_bytes, groups, uss_bytes, whole
 from kintro.observers.memory_diff import Diff, Part
 from kintro.observers.memory_records import AddressSpace, Frame, KernelRegion, Region
 from kintro.renderers.text import printable, size
@@ -57,16 +57,16 @@ def diff_layout(a: AddressSpace, b: AddressSpace, found: Diff) -> Layout:
 
 def facts(space: AddressSpace) -> tuple[tuple[str, str], ...]:
     """Of the whole: name and value."""
-    frame, whole = space.frame, sums(space.regions)
+    frame, total = space.frame, whole(space)
     amounts = {
-        "mapped": whole.size_bytes,
-        "in memory (rss)": whole.rss_bytes,
-        "proportional (pss)": whole.pss_bytes,
-        "unique (uss)": whole.uss_bytes,
-        "swap": whole.swap_bytes,
+        "mapped": total.size_bytes,
+        "in memory (rss)": total.rss_bytes,
+        "proportional (pss)": total.pss_bytes,
+        "unique (uss)": total.uss_bytes,
+        "swap": total.swap_bytes,
     }
     return (
-        ("mappings", f"{whole.mappings}"),
+        ("mappings", f"{total.mappings}"),
         *((name, "not known" if value is None else size(value)) for name, value in amounts.items()),
         ("page", size(frame.page_bytes)),
         ("TASK_SIZE", f"0x{frame.task_size:x}: {frame.task_size_source}"),

@@ -52,3 +52,4 @@ class AddressSpace(NamedTuple):
     exe: bytes | None
     frame: Frame
     regions: tuple[Region, ...]  # by address, ascending
+    rollup: Usage | None = None  # the kernel's own sums, read right afterwards

@@ -35,6 +35,7 @@ def read_space(pid: int, kernel_symbols: bool = False) -> AddressSpace:
         if error.exit_code != EX_NOPERM:
             raise
         found = [(mapping, None) for mapping in m.read_maps(pid)]
+    rollup = _rollup(pid) if found and found[0][1] is not None else None
     if not found:
         raise KintroError(_why_none(facts), None, EX_NOINPUT)
     auxv = read_auxv(pid)
@@ -56,7 +57,15 @@ def read_space(pid: int, kernel_symbols: bool = False) -> AddressSpace:
         symbols,
         _elf_bits(auxv),
     )
-    return AddressSpace(pid, facts.comm, procfs.read_exe(pid), space, tuple(regions(found, clues, page)))
+    kinds = tuple(regions(found, clues, page))
+    return AddressSpace(pid, facts.comm, procfs.read_exe(pid), space, kinds, rollup)
+
+
+def _rollup(pid: int) -> m.Usage | None:
+    try:
+        return m.read_smaps_rollup(pid)
+    except KintroError:  # it has ended, or the kernel is older than 4.14
+        return None
 
 
 def _why_none(facts: procfs.Stat) -> str:

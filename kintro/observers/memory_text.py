@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from kintro.observers.memory import Group, Sums, dirty_bytes, sums
+from kintro.observers.memory import Group, Sums, dirty_bytes, sums, whole
 from kintro.observers.memory_records import AddressSpace, Frame, Region
 from kintro.renderers.text import printable, short_size
 from kintro.shapes import Cell, Column, Tree, TreeRow
@@ -66,14 +66,14 @@ def heading(space: AddressSpace) -> str:
 
 def totals(space: AddressSpace) -> str:
     """One line of sums over the whole process."""
-    whole = sums(space.regions)
-    plural = "" if whole.mappings == 1 else "s"
-    text = f"{whole.mappings} mapping{plural}, {short_size(whole.size_bytes)} in all"
-    if whole.rss_bytes is None:
+    total = whole(space)
+    plural = "" if total.mappings == 1 else "s"
+    text = f"{total.mappings} mapping{plural}, {short_size(total.size_bytes)} in all"
+    if total.rss_bytes is None:
         return f"{text}; what is in memory only root or its owner may read"
     return (
-        f"{text}; in memory {amount(whole.rss_bytes)} (pss {amount(whole.pss_bytes)}, "
-        f"uss {amount(whole.uss_bytes)}, dirty {amount(whole.dirty_bytes)}), swap {amount(whole.swap_bytes)}"
+        f"{text}; in memory {amount(total.rss_bytes)} (pss {amount(total.pss_bytes)}, "
+        f"uss {amount(total.uss_bytes)}, dirty {amount(total.dirty_bytes)}), swap {amount(total.swap_bytes)}"
     )
 
 

@@ -5,6 +5,7 @@ Borders are found by mmap(2) in a child, so that nothing is mapped in the caller
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -38,7 +39,12 @@ class KernelSymbols(NamedTuple):
 def user_border() -> Border | None:
     """Where user space ends, found by mapping single pages in a child. None if no child can be made."""
     read, write = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(read)
+        os.close(write)
+        return None
     if pid == 0:
         try:
             os.write(write, _REPORT.pack(*_search()))
@@ -47,7 +53,8 @@ def user_border() -> Border | None:
     os.close(write)
     with open(read, "rb") as pipe:
         report = pipe.read()
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: nobody learns how it ended
+        os.waitpid(pid, 0)
     if len(report) != _REPORT.size:
         return None
     accepted, refused, error = _REPORT.unpack(report)

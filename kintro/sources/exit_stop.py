@@ -2,11 +2,13 @@
 
 The kernel's own stop: nothing is put into the program, and it runs at full speed until then. What it cannot
 do: run beside another tracer of the same process, or keep set-user-ID programs their rights where the caller
-is not root.
+is not root. And it holds the first thread: a program whose first thread ends before the others, or where
+another one calls exec(2), is held at that moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -43,19 +45,31 @@ class ExitStop:
         return self
 
     def __exit__(self, *_: object) -> None:
+        number = 0
         if self._traced and not self.at_exit:  # only who is stopped can be let go
             _libc.ptrace(_INTERRUPT, self._command.pid, None, None)
             status = os.waitpid(self._command.pid, _WALL)[1]
             if not os.WIFSTOPPED(status):
                 self._command.status = status
                 self._traced = False
+            elif not status >> 16:  # a signal that is on its way to it
+                number = os.WSTOPSIG(status)
+        self._detach(number)
+
+    def _detach(self, number: int = 0) -> None:
         if self._traced:
-            _libc.ptrace(_DETACH, self._command.pid, None, None)
+            _libc.ptrace(_DETACH, self._command.pid, None, number)
             self._traced = False
 
     def run(self, duration_s: float | None, look: Callable[[], None]) -> bool:
         """Until the command is about to end (True), or for so long (False); `look` is called now and then."""
-        self._command.start()
+        try:
+            self._command.start()
+        except KintroError:  # that it stopped at its exit was seen there, and there is nothing to look at
+            self._detach()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._command.pid, 0)
+            raise
         end = None if duration_s is None else time.monotonic() + duration_s
         while end is None or time.monotonic() < end:
             pid, status = os.waitpid(self._command.pid, os.WNOHANG | _WALL)
