@@ -9,7 +9,7 @@
 #include "kintro.h"
 #include "lifecycle.h"
 
-#define ARGV_MAX 32768    /* bytes of argv kept, a power of two */
+#define ARGV_MAX 32768    /* bytes of argv kept */
 #define FILENAME_MAX 4096 /* PATH_MAX */
 
 #define CLONE_THREAD 0x00010000 /* include/uapi/linux/sched.h */
@@ -133,8 +133,10 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
     READ(start, mm, arg_start);
     READ(end, mm, arg_end);
     event->argv_whole_bytes = end - start;
-    size = end - start < ARGV_MAX ? end - start : ARGV_MAX - 1;
-    asm volatile("%0 &= 32767" : "+r"(size));
+    size = end - start < ARGV_MAX ? end - start : ARGV_MAX;
+    asm volatile("%0 &= 65535" : "+r"(size));
+    if (size > ARGV_MAX)
+        size = ARGV_MAX;
     event->argv_read = bpf_probe_read_user(scratch->data + name_bytes, size, (void *)start) == 0;
     event->argv_bytes = size;
 

@@ -186,7 +186,7 @@ def _compile(bcc: ModuleType, text: str, parameters: Mapping[str, int]) -> tuple
     with header_tree() as tree, _stderr_kept() as said:
         os.environ["BCC_KERNEL_SOURCE"] = str(tree)
         try:
-            module = bcc.BPF(text=text, cflags=[f"-I{tree}", *_FLAGS, *flags])
+            module = bcc.BPF(text=text.encode(), cflags=[f"-I{tree}", *_FLAGS, *flags])
             programs = {
                 name: module.load_func(name.encode(), program_type(name)).fd
                 for name in re.findall(r"^int ((?:tp|tail|perf)_\w+)\(", text, re.MULTILINE)
