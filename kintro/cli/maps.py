@@ -66,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.words:
         raise KintroError("whose address space?", "give a pid, a name, or -- COMMAND", EX_USAGE)
-    if args.watch and args.html is not None:
-        raise KintroError("--watch makes no page", None, EX_USAGE)
+    _require_sense(args)
     with Signals() as signals:
         output = Output(args.output)
         if args.dashes:
@@ -83,6 +82,18 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
+def _require_sense(args: argparse.Namespace) -> None:
+    """KintroError (2) for options that do not go together."""
+    views = [f"--{name}" for name in ("frame", "diff", "watch", "picture", "html") if getattr(args, name)]
+    views += ["--physical"] if args.physical and args.by else []
+    picks = [f"--{name}" for name in ("kind", "by") if getattr(args, name)]
+    picks += ["--sort"] if args.sort != "address" else []
+    if views and picks:
+        raise KintroError(f"{picks[0]} is for the table of mappings, not for {views[0]}", None, EX_USAGE)
+    if args.watch and args.html is not None:
+        raise KintroError("--watch makes no page", None, EX_USAGE)
+
+
 def find(word: str) -> int:
     """The pid that a word names. KintroError (66) if there is none, or several."""
     if word.isascii() and word.isdigit():
@@ -91,7 +102,8 @@ def find(word: str) -> int:
 
     found = []
     for process in psutil.process_iter(["pid", "name"]):
-        if process.info["name"] == word and process.info["pid"] != os.getpid():
+        name = process.info["name"]  # whole, where the kernel keeps 15 bytes of it
+        if word in (name, name[:15]) and process.info["pid"] != os.getpid():
             found.append(process.info["pid"])
     if len(found) == 1:
         return int(found[0])

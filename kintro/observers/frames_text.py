@@ -45,7 +45,8 @@ def physical_summary(found: Sequence[Physical]) -> str:
 
     return (
         f"{total(lambda p: p.present)} pages have a frame: {total(lambda p: p.anonymous)} anonymous, "
-        f"{total(lambda p: p.file)} of files, {total(lambda p: p.zero)} the zero page; "
+        f"{total(lambda p: p.file)} of files, {total(lambda p: p.zero)} the zero page, "
+        f"{total(lambda p: p.hugetlb)} of hugetlb; "
         f"{total(lambda p: p.shared)} are mapped more than once"
     )
 
@@ -95,8 +96,9 @@ def diff_summary(found: Diff) -> str:
     def amount(pages: int | None) -> str:
         return "?" if pages is None else f"{pages} ({short_size(pages * page)})"
 
+    zero = f", {total.zero} of them the zero page" if total.zero else ""
     text = (
-        f"pages in the same frame: {amount(total.same_frame)}, in different frames: "
+        f"pages in the same frame: {amount(total.same_frame)}{zero}, in different frames: "
         f"{amount(total.different_frame)}, only in {found.a}: {amount(total.only_a)}, "
         f"only in {found.b}: {amount(total.only_b)}"
     )

@@ -35,6 +35,7 @@ class Sums(NamedTuple):
     rss_bytes: int | None
     pss_bytes: int | None
     uss_bytes: int | None  # unique: what ending the process would free
+    hugetlb_bytes: int | None  # in huge pages that were reserved, which none of the others counts
     dirty_bytes: int | None
     swap_bytes: int | None
 
@@ -51,7 +52,7 @@ def uss_bytes(region: Region) -> int | None:
     usage = region.usage
     if usage is None:
         return None
-    return usage.private_clean_bytes + usage.private_dirty_bytes + usage.private_hugetlb_bytes
+    return usage.private_clean_bytes + usage.private_dirty_bytes
 
 
 def dirty_bytes(region: Region) -> int | None:
@@ -75,6 +76,9 @@ def sums(regions: Iterable[Region]) -> Sums:
         rss_bytes=total(usage and usage.rss_bytes for usage in usages),
         pss_bytes=total(usage and usage.pss_bytes for usage in usages),
         uss_bytes=total(map(uss_bytes, counted)),
+        hugetlb_bytes=total(
+            usage and usage.shared_hugetlb_bytes + usage.private_hugetlb_bytes for usage in usages
+        ),
         dirty_bytes=total(map(dirty_bytes, counted)),
         swap_bytes=total(usage and usage.swap_bytes for usage in usages),
     )
@@ -139,6 +143,7 @@ def as_json(space: AddressSpace, shown: Iterable[Region] | None = None) -> dict[
             "rss_bytes": total.rss_bytes,
             "pss_bytes": total.pss_bytes,
             "uss_bytes": total.uss_bytes,
+            "hugetlb_bytes": total.hugetlb_bytes,
             "swap_bytes": total.swap_bytes,
         },
     }
@@ -146,7 +151,7 @@ def as_json(space: AddressSpace, shown: Iterable[Region] | None = None) -> dict[
 
 _USAGE = (
     "rss_bytes", "pss_bytes", "shared_clean_bytes", "shared_dirty_bytes", "private_clean_bytes",
-    "private_dirty_bytes", "swap_bytes", "anonymous_bytes",
+    "private_dirty_bytes", "swap_bytes", "anonymous_bytes", "shared_hugetlb_bytes", "private_hugetlb_bytes",
 )  # fmt: skip
 
 

@@ -206,14 +206,16 @@ def _by_itself(mapping: m.Mapping) -> Answer:
         return "shm", f"System V segment, key 0x{name[4:]}", "the kernel's name /SYSV"
     if path.startswith(b"/dev/shm/"):
         return "shm", f"POSIX shared memory /{name}{gone}", "a file in /dev/shm"
-    if path.startswith(b"/anon_hugepage") and mapping.deleted:
-        return "anon", "in huge pages", "the kernel's name /anon_hugepage"
     if mapping.perms.endswith("s"):
+        if path.startswith(b"/anon_hugepage") and mapping.deleted:
+            return "shared", "anonymous, in huge pages", "MAP_SHARED, the kernel's name /anon_hugepage"
         if path == b"/dev/zero" and mapping.deleted:
             return "shared", "anonymous, shared with children", "the kernel's name /dev/zero (deleted)"
         if path.startswith(b"[anon_shmem:"):
             return "shared", _label(mapping), "the kernel's name [anon_shmem:"
         return "shared", name + gone, "MAP_SHARED of a file"
+    if path.startswith(b"/anon_hugepage") and mapping.deleted:
+        return "anon", "in huge pages", "the kernel's name /anon_hugepage"
     if mapping.inode and "x" in mapping.perms:  # V8 maps its part of the program a second time
         return "text", f"{name}, code{gone}", "a file, mapped to be executed"
     if mapping.inode:

@@ -16,7 +16,7 @@ TOP = 1 << 64
 
 def layout(space: AddressSpace) -> Layout:
     """The whole space of one process, from 0 to the top of the kernel's half."""
-    bands = [_band(region) for region in space.regions if region.mapping.start < space.frame.task_size]
+    bands = [_band(region) for region in space.regions]
     return Layout(
         title=f"{printable(space.comm)} ({space.pid})",
         subtitle=printable(space.exe or b""),
@@ -85,7 +85,11 @@ def marks(frame: Frame) -> tuple[Mark, ...]:
 
 
 def _whole(bands: list[Band], frame: Frame) -> tuple[Band, ...]:
-    return (*bands, *(_kernel_band(region) for region in frame.kernel))
+    return tuple(sorted((*bands, *(_kernel_band(region) for region in frame.kernel)), key=_place))
+
+
+def _place(band: Band) -> tuple[int, int]:
+    return band.start, -band.end
 
 
 def _kernel_band(region: KernelRegion) -> Band:

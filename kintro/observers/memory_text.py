@@ -74,6 +74,7 @@ def totals(space: AddressSpace) -> str:
     return (
         f"{text}; in memory {amount(total.rss_bytes)} (pss {amount(total.pss_bytes)}, "
         f"uss {amount(total.uss_bytes)}, dirty {amount(total.dirty_bytes)}), swap {amount(total.swap_bytes)}"
+        + (f", hugetlb apart {amount(total.hugetlb_bytes)}" if total.hugetlb_bytes else "")
     )
 
 

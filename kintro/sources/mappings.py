@@ -136,19 +136,26 @@ def read_maps(pid: int, root: Path = ROOT) -> list[Mapping]:
     procfs.py raise it.
     """
     settle = _settler(pid, root)
-    return [
-        settle(mapping) if _is_open(mapping) else mapping
-        for mapping in parse_maps(read_mm_file(pid, "maps", root))
-    ]
+    found = parse_maps(read_mm_file(pid, "maps", root))
+    return [settle(mapping) if _is_open(mapping) else mapping for mapping in _apart(found, lambda m: m)]
 
 
 def read_smaps(pid: int, root: Path = ROOT) -> list[tuple[Mapping, Usage]]:
     """As read_maps, each mapping with what it uses."""
     settle = _settler(pid, root)
-    return [
-        (settle(entry[0]), entry[1]) if _is_open(entry[0]) else entry
-        for entry in parse_smaps(read_mm_file(pid, "smaps", root))
-    ]
+    found = _apart(parse_smaps(read_mm_file(pid, "smaps", root)), lambda entry: entry[0])
+    return [(settle(entry[0]), entry[1]) if _is_open(entry[0]) else entry for entry in found]
+
+
+def _apart(found: list[Made], mapping_of: Callable[[Made], Mapping]) -> list[Made]:
+    """Without those that a later one overlaps: what grew while it was read, the kernel tells again."""
+    result: list[Made] = []
+    for entry in found:
+        start = mapping_of(entry).start
+        while result and mapping_of(result[-1]).end > start:
+            result.pop()
+        result.append(entry)
+    return result
 
 
 def read_smaps_rollup(pid: int, root: Path = ROOT) -> Usage | None:

@@ -260,15 +260,15 @@ def _expand(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The ranges of user space, ascending, those that touch as one."""
+    """The ranges of user space, ascending, those that touch or overlap as one."""
     start = end = 0
     for low, high in sorted(ranges):
         if high > USER_END:
             continue
-        if low != end:
+        if low > end or start == end:
             if start < end:
                 yield start, end
             start = low
-        end = high
+        end = max(end, high)
     if start < end:
         yield start, end

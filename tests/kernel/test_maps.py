@@ -268,9 +268,9 @@ OF_SPACE = {"task_size", "va_bits", "mmap_min_addr", "source"}
 OF_MAPPING = {
     "start", "end", "perms", "offset", "dev", "inode", "path", "deleted", "kind", "size_bytes", "rss_bytes",
     "pss_bytes", "shared_clean_bytes", "shared_dirty_bytes", "private_clean_bytes", "private_dirty_bytes",
-    "swap_bytes", "anonymous_bytes", "flags",
+    "swap_bytes", "anonymous_bytes", "shared_hugetlb_bytes", "private_hugetlb_bytes", "flags",
 }  # fmt: skip
-OF_TOTALS = ["size_bytes", "rss_bytes", "pss_bytes", "uss_bytes", "swap_bytes"]
+OF_TOTALS = ["size_bytes", "rss_bytes", "pss_bytes", "uss_bytes", "hugetlb_bytes", "swap_bytes"]
 
 
 def test_json_has_the_mappings_of_the_kernel() -> None:

@@ -55,20 +55,22 @@ def space(*regions: Region, rollup: Usage | None = None) -> AddressSpace:
 def test_sums() -> None:
     kib = 1024
     assert sums(ALL) == Sums(
-        4, 112 * PAGE, 148 * kib, 118 * kib, 116 * kib, 100 * kib, 4 * kib
+        4, 112 * PAGE, 148 * kib, 118 * kib, 116 * kib, 0, 100 * kib, 4 * kib
     )  # the vsyscall page counts as mapping, and has no size
-    assert sums([]) == Sums(0, 0, 0, 0, 0, 0, 0)
+    assert sums([]) == Sums(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_unknown_is_not_zero() -> None:
     """One mapping whose usage is not known, and no sum is; its size is known."""
     blind = region(13, 14, None)
-    assert sums([TEXT, blind]) == Sums(2, 11 * PAGE, None, None, None, None, None)
+    assert sums([TEXT, blind]) == Sums(2, 11 * PAGE, None, None, None, None, None, None)
     assert uss_bytes(blind) is None and dirty_bytes(blind) is None
 
 
-def test_huge_pages_of_hugetlbfs_are_unique_too() -> None:
-    assert uss_bytes(region(1, 2, NONE._replace(private_hugetlb_bytes=2 << 20))) == 2 << 20
+def test_huge_pages_of_hugetlbfs_are_told_apart() -> None:
+    """As the kernel does: neither rss nor pss counts them."""
+    found = region(1, 2, NONE._replace(private_hugetlb_bytes=2 << 20, shared_hugetlb_bytes=4 << 20))
+    assert (uss_bytes(found), sums([found]).rss_bytes, sums([found]).hugetlb_bytes) == (0, 0, 6 << 20)
 
 
 def test_pss_of_the_whole_is_the_kernels_own_sum() -> None:
@@ -136,6 +138,7 @@ def test_json() -> None:
         "rss_bytes": 148 * 1024,
         "pss_bytes": 118 * 1024,
         "uss_bytes": 116 * 1024,
+        "hugetlb_bytes": 0,
         "swap_bytes": 4096,
     }
     first = document["mappings"][0]
@@ -143,7 +146,8 @@ def test_json() -> None:
         "start": PAGE, "end": 11 * PAGE, "perms": "rw-p", "offset": 0, "dev": "fd:01", "inode": 0, "path": "",
         "deleted": False, "kind": "text", "size_bytes": 10 * PAGE, "rss_bytes": 40960, "pss_bytes": 10240,
         "shared_clean_bytes": 32768, "shared_dirty_bytes": 0, "private_clean_bytes": 8192,
-        "private_dirty_bytes": 0, "swap_bytes": 0, "anonymous_bytes": 0,
+        "private_dirty_bytes": 0, "swap_bytes": 0, "anonymous_bytes": 0, "shared_hugetlb_bytes": 0,
+        "private_hugetlb_bytes": 0,
     }.items()  # fmt: skip
     assert first["flags"] == ["rd", "wr"]
 
@@ -161,6 +165,7 @@ def test_json_of_what_is_not_known() -> None:
         "rss_bytes": None,
         "pss_bytes": None,
         "uss_bytes": None,
+        "hugetlb_bytes": None,
         "swap_bytes": None,
     }
     assert document["mappings"][0]["rss_bytes"] is None and document["mappings"][0]["flags"] is None
