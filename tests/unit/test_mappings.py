@@ -676,3 +676,13 @@ def test_a_file_whose_device_stat_tells_otherwise(tmp_path: Path) -> None:
     assert mappings.settled(mapping, 77, tmp_path) == mapping
     (folder / "1000-2000").symlink_to(tmp_path / "a (deleted)")
     assert mappings.settled(mapping, 77, tmp_path)[-2:] == (b"/a (deleted)", False)
+
+
+def test_a_mapping_that_is_told_again_because_it_grew() -> None:
+    """As the kernel does when a mapping merges with one that was told before."""
+
+    def at(start: int, end: int) -> Mapping:
+        return Mapping(start, end, "rw-p", 0, "00:00", 0, b"", False)
+
+    told = [at(1, 2), at(2, 4), at(3, 9), at(9, 10)]
+    assert mappings._apart(told, lambda mapping: mapping) == [at(1, 2), at(3, 9), at(9, 10)]
