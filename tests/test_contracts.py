@@ -242,7 +242,7 @@ def says(text: str, option: str) -> bool:
 
 
 def test_each_module_of_a_verb_is_one() -> None:
-    helpers = {"__init__", "output", "signals", "tracing"}
+    helpers = {"__init__", "maps_views", "output", "signals", "tracing"}
     modules = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - helpers
     assert modules == {verb.replace("-", "_") for verb in VERBS}
     assert list(parsers()) == list(VERBS)

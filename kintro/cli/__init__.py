@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args, unknown = parser(verbs).parse_known_args(given)
             if unknown:
                 args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-            args.dashes = "--" in given
+            behind = len(given) - given.index("--") - 1 if "--" in given else None
+            args.behind_dashes = behind  # how many words
             return int(args.run(args))
         finally:
             sys.stdout.flush()

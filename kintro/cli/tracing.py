@@ -118,7 +118,7 @@ def _require_sense(args: argparse.Namespace) -> None:
     """KintroError (2) for options that do not go together."""
     wrong = {
         "give either --pid or a command, not both": args.command and args.pid is not None,
-        "there is no command behind --": args.dashes and not args.command,
+        "there is no command behind --": args.behind_dashes == 0,
         "--no-follow is for --pid": args.no_follow and args.pid is None,
         "--as-root is for a command": args.as_root and not args.command,
         "--comm: the kernel keeps 15 bytes of a name": len(os.fsencode(args.comm or "")) > 15,
@@ -262,7 +262,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(args).items()
-        if value and name not in ("run", "verb", "parser", "dashes")
+        if value and name not in ("run", "verb", "parser", "behind_dashes")
     }
 
 

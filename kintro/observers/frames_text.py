@@ -67,9 +67,9 @@ def diff_columns(found: Diff) -> tuple[Column, ...]:
 
 
 def diff_rows(found: Diff, regions: Sequence[Region]) -> Iterator[tuple[Cell, ...]]:
-    """A row for each pair of mappings that has any page, or has moved."""
+    """A row for each pair of mappings that has any page, or has moved; first where most differs."""
     known = {region.mapping: region for region in regions}
-    for part in found.parts:
+    for part in sorted(found.parts, key=_interest):
         pages = part.pages
         counts = (pages.same_frame, pages.different_frame, pages.only_a, pages.only_b)
         mapping = part.pair.a or part.pair.b
@@ -79,6 +79,11 @@ def diff_rows(found: Diff, regions: Sequence[Region]) -> Iterator[tuple[Cell, ..
         relation = part.pair.relation
         texts = (f"{span[0]:x}", *map(number, counts), relation, _what(part, mapping, known))
         yield tuple(Cell(text, "changed" if pages.different_frame else "") for text in texts)
+
+
+def _interest(part: Part) -> tuple[int, int]:
+    pages = part.pages
+    return -(pages.different_frame or 0), -(pages.same_frame or 0) - pages.only_a - pages.only_b
 
 
 def _what(part: Part, mapping: Mapping, known: dict[Mapping, Region]) -> str:

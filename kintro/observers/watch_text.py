@@ -98,10 +98,10 @@ def faults_row(item: MappingFaults, time_s: str, name: Name = name_of) -> tuple[
 
 def elsewhere_row(pages: FaultPages, time_s: str, totals: Totals) -> tuple[Cell, ...]:
     """Faults outside of any mapping that was seen."""
-    why = "a mapping that came and went"
+    why = "in no mapping that was there at either look"
     if totals.refused:
         signals = "1 signal" if totals.refused == 1 else f"{totals.refused} signals"
-        why = f"no mapping, or one that came and went; {signals}"
+        why = f"in no mapping, or one that came and went; {signals}"
     addresses = int(pages.addresses[0]), int(pages.addresses[-1]) + mmap.PAGESIZE
     return _row(time_s, "faults", addresses, "", "", f"{counted(summed(pages.counts))}  {why}", "bad")
 

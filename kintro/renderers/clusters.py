@@ -64,6 +64,8 @@ def _name(bands: Sequence[Band], program_unseen: bool) -> str:
         names.append("program" if program_unseen else "libraries")
     elif "vdso" in kinds:
         names.append("vdso")
+    if names == ["libraries"] and "anon" in kinds:
+        names.append("anon")
     names += [kind for kind in ALONE if kind in kinds]
     if not names:
         names.append(max(kinds, key=lambda kind: sum(b.end - b.start for b in bands if b.kind == kind)))

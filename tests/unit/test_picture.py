@@ -147,7 +147,12 @@ def test_an_empty_address_space_can_be_drawn() -> None:
 
 
 def test_a_python_has_the_places_that_people_know(real: Layout) -> None:
-    assert [cluster.name for cluster in clusters(real.bands)] == ["program", "heap", "libraries", "stack"]
+    assert [cluster.name for cluster in clusters(real.bands)] == [
+        "program",
+        "heap",
+        "libraries, anon",
+        "stack",
+    ]
 
 
 def test_a_heap_close_to_its_program_is_part_of_it() -> None:

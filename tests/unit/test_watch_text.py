@@ -78,7 +78,14 @@ def test_faults_as_lines() -> None:
     assert lines(shown) == [
         ["2.500", "faults", "10000-20000", "64 KiB", "rw-p", "1,200 write  [heap]"],
         ["2.500", "faults", "30000-40000", "64 KiB", "r--p", r"3 read (3 major)  /lib/\x1ba"],
-        ["2.500", "faults", "70000-73000", "", "", "2 read  no mapping, or one that came and went; 1 signal"],
+        [
+            "2.500",
+            "faults",
+            "70000-73000",
+            "",
+            "",
+            "2 read  in no mapping, or one that came and went; 1 signal",
+        ],
         ["2.500", "exec", "", "", "", "another program, in another address space"],
         ["2.500", "ended", "", "", "", "the process is gone"],
     ]
