@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from kintro import __version__
 from kintro.errors import EX_IOERR, EX_SOFTWARE, EX_USAGE, KintroError
 
-VERBS = ("trace-fork", "maps", "replay", "doctor", "completion")  # each is kintro/cli/<verb with _>.py
+VERBS = (
+    "trace-fork",
+    "syscalls",
+    "maps",
+    "replay",
+    "doctor",
+    "completion",
+)  # each is kintro/cli/<verb with _>.py
 
 
 class _HelpFormat(argparse.HelpFormatter):
