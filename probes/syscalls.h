@@ -71,6 +71,8 @@ COUNTER(threads_lost, 20); /* entries of threads that found no room for a record
 COUNTER(results_lost, 21);
 COUNTER(outcomes_lost, 22);
 COUNTER(processes_lost, 23);
+COUNTER(left, 24);  /* threads that ended, */
+COUNTER(freed, 25); /* and those of them whose CPU time is final */
 
 BPF_F_TABLE("array", u32, u64, begun, 1, BPF_F_MMAPABLE); /* when the trace began, CLOCK_MONOTONIC */
 #ifdef TID_INDEX
@@ -79,13 +81,22 @@ BPF_F_TABLE("array", u32, struct thread_record, threads, THREADS, BPF_F_MMAPABLE
 BPF_HASH(threads, u32, struct thread_record, THREADS);
 #endif
 #ifdef BY_PROCESS
-BPF_HASH(results, struct result_key, struct result, 16384);
+BPF_F_TABLE("hash", struct result_key, struct result, results, 131072, BPF_F_NO_PREALLOC);
 BPF_ARRAY(empty, struct result, 1);
 #else
 BPF_F_TABLE("array", u32, struct result, results, CPUS *SLOTS, BPF_F_MMAPABLE);
 #endif
-BPF_HASH(outcomes, struct result_key, u64, 16384); /* errors and unfinished calls */
-BPF_HASH(ended, struct process_key, struct process_sums, 32768);
+BPF_HASH(outcomes, struct result_key, u64, 65536); /* errors and unfinished calls */
+BPF_HASH(ended, struct process_key, struct process_sums, 65536);
+
+/* A thread that has ended, with its CPU time until then: the kernel adds to it until the last switch. */
+struct leaving {
+    struct process_key key;
+    u64 runtime_ns;
+    u32 utime;
+    u32 stime;
+};
+BPF_HASH(leaving, u64, struct leaving, 65536); /* by address of the task */
 
 /* A u32 of the current task. Where the verifier knows its type that is a plain load, else two calls: bcc
  * would make the load a call too, hence the assembly. */

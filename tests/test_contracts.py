@@ -191,7 +191,7 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
     for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "BUCKETS", "FIRST_EXPONENT"):
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
-    assert syscalls_records.HELD == constant("probes/syscalls.h", r"^    HELD = (\d+),")
+    assert constant("probes/syscalls.h", r"^    HELD = (\d+),") == syscalls_records.HELD
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
@@ -60,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
         from kintro.observers import syscalls
 
         view = _View(args, begun.output)
-        return tracing.run(args, signals, begun, syscalls, view.show, view.prepare)
+        # Of others there may be zombies that nobody waits for.
+        settled = syscalls.settled if args.command else None
+        observer = SimpleNamespace(**vars(syscalls) | {"settled": settled})
+        return tracing.run(args, signals, begun, observer, view.show, view.prepare)
 
 
 class _View:
@@ -89,7 +93,7 @@ class _View:
         from kintro.observers import syscalls, syscalls_read
 
         now = syscalls_read.read(self._probe, self._by_process)
-        self._tell(syscalls.account(now, self._names, self._last), "interval")
+        self._tell(syscalls.account(now, self._names, self._last, moving=True), "interval")
         self._last = now
         self._out.offer()
 
@@ -119,7 +123,7 @@ class _View:
         comms = {process.key: process.comm for process in account.processes}
         out.line(terminal.heading(columns, out.width, out.colour))
         for call in calls:
-            row = syscalls_text.row(call, octaves, wide, comms)
+            row = syscalls_text.row(call, octaves, columns, comms)
             out.line(terminal.line(columns, row, out.width, out.colour))
         for text in syscalls_text.summary_lines(account):
             out.line(terminal.styled(text, "title", out.colour))

@@ -97,24 +97,21 @@ class Reading:
     counters: Mapping[str, int] = field(default_factory=dict)
 
 
-def account(last: Reading, names: Mapping[int, str], first: Reading) -> Account:
-    """What was counted from one reading to another."""
-    keys = {*last.results, *last.outcomes, *last.under_way}
-    syscalls = [
-        call
-        for key in sorted(keys, key=_order)
-        if (call := _syscall(key, last, first, names)).calls or call.errors
-    ]
+def account(last: Reading, names: Mapping[int, str], first: Reading, moving: bool = False) -> Account:
+    """What was counted from one reading to another. `moving`: the last was not after the end of the trace."""
+    keys = sorted({*last.results, *last.outcomes, *last.under_way}, key=_order)
+    syscalls = [_syscall(key, last, first, names) for key in keys]
     more = {name: value - first.counters.get(name, 0) for name, value in last.counters.items()}
     return Account(
         last.ts_ns - first.ts_ns,
-        syscalls,
+        [call for call in syscalls if call.returned or call.calls],
         [_since(process, first.processes.get(key)) for key, process in sorted(last.processes.items())],
         more["early"],
         more["refused"],
         sum(value for name, value in more.items() if name.endswith("_lost"))
         + more["missed"]
         + more["overtaken"],
+        moving,
     )
 
 
@@ -137,7 +134,8 @@ def _syscall(key: Key, last: Reading, first: Reading, names: Mapping[int, str]) 
         name,
         process,
         sum(buckets),
-        outcomes[UNFINISHED] + last.under_way[key] - first.under_way[key],
+        outcomes[UNFINISHED] + last.under_way[key],
+        first.under_way[key],
         {error_name(n): count for n, count in sorted(errors.items()) if count and n != UNFINISHED},
         result.total_ns - before.total_ns,
         low_ns,
@@ -195,7 +193,11 @@ def sort_key(by: str) -> Callable[[Syscall], Any]:
 # What a Trace wants of an observer: no events are sent.
 
 DECODE: dict[str, Any] = {}
-settled = None
+
+
+def settled(counters: Mapping[str, int]) -> bool:
+    """Whether the CPU time of all threads that have ended is final."""
+    return counters["left"] == counters["freed"]
 
 
 def records(batches: Iterable[Any]) -> Iterator[Any]:

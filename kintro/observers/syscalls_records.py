@@ -46,7 +46,8 @@ class Syscall(NamedTuple):
     name: str
     process: ProcessKey | None
     returned: int
-    unfinished: int  # begun, but not seen to return: the thread died in it, or it goes on
+    unfinished: int  # not seen to return: the thread died in it, or it goes on
+    carried: int  # of all these, how many had begun before the interval; 0 in a whole trace
     errno: Mapping[str, int]  # how often each error
     total_ns: int  # of those that returned, as the rest
     min_ns: int | None
@@ -55,7 +56,8 @@ class Syscall(NamedTuple):
 
     @property
     def calls(self) -> int:
-        return self.returned + self.unfinished
+        """Those that began."""
+        return self.returned + self.unfinished - self.carried
 
     @property
     def errors(self) -> int:
@@ -71,6 +73,7 @@ class Account(NamedTuple):
     early: int  # returns of calls that had begun before: in no other figure
     refused: int  # calls that seccomp, ptrace or the process itself answered: in no other figure
     lost: int
+    moving: bool = False  # read while calls went on: not all figures are of one moment
 
     @property
     def calls(self) -> int:
@@ -90,5 +93,6 @@ class Account(NamedTuple):
         return sum(process.calls for process in self.processes)
 
     @property
-    def complete(self) -> bool:
-        return self.lost == 0 and self.entries == self.calls
+    def complete(self) -> bool | None:
+        """Whether nothing was lost and both counts agree; None if that cannot be told."""
+        return None if self.moving else self.lost == 0 and self.entries == self.calls

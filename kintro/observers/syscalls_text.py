@@ -7,9 +7,10 @@ from typing import Any
 
 from kintro.observers.syscalls import bounds_ns, percentile_ns
 from kintro.observers.syscalls_records import Account, Process, ProcessKey, Syscall
-from kintro.renderers.text import duration, printable
+from kintro.renderers.text import duration, fit, printable
 from kintro.shapes import Cell, Column
 
+WIDE_BAR = 24  # cells of a histogram, where there is room
 WIDE = 120  # from that many cells on there is room for more columns
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -25,7 +26,7 @@ _NARROW = (
 )
 _MORE = (Column("MIN", 7, right=True), Column("MEAN", 7, right=True))
 _PROCESS = (Column("PID", 7, right=True), Column("COMM", 15))
-BAR_CELLS = {False: 11, True: 24}
+_NARROW_BY_PROCESS = ("PID", "COMM", "SYSCALL", "CALLS", "ERRORS", "TOTAL", "P99", "MAX")
 
 
 def is_wide(width: int | None) -> bool:
@@ -34,11 +35,23 @@ def is_wide(width: int | None) -> bool:
 
 def columns(wide: bool, by_process: bool, scale: tuple[int, int] | None) -> tuple[Column, ...]:
     """`scale`: the durations at both ends of the histograms, or none were measured."""
-    title = f"{duration(scale[0])} … {duration(scale[1])}".replace(" ", "") if scale else ""
-    front = _PROCESS if by_process else ()
-    if not wide:
-        return (*front, *_NARROW, Column(title, None))
-    return (*front, *_NARROW, *_MORE, Column(title, BAR_CELLS[True]), Column("ERRORS BY KIND", None))
+    title = f"{_brief(scale[0])}…{_brief(scale[1])}" if scale else ""
+    if wide:
+        front = _PROCESS if by_process else ()
+        return (*front, *_NARROW, *_MORE, Column(title, WIDE_BAR), Column("ERRORS BY KIND", None))
+    if not by_process:
+        return (*_NARROW, Column(title, 11))
+    narrow = [column for column in (*_PROCESS, *_NARROW) if column.title in _NARROW_BY_PROCESS]
+    narrow[1:3] = [Column("COMM", 9), Column("SYSCALL", 15)]
+    return (*narrow, Column("", 6))
+
+
+def _brief(ns: int) -> str:
+    """Without a fraction: `512ns`, `8ms`."""
+    for unit, unit_ns in (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)):
+        if ns >= unit_ns:
+            return f"{ns // unit_ns}{unit}"
+    return f"{ns}ns"
 
 
 def octaves(calls: Iterable[Syscall]) -> range:
@@ -65,30 +78,36 @@ def bar(call: Syscall, found: range, cells: int) -> str:
 
 
 def row(
-    call: Syscall, found: range, wide: bool, comms: Mapping[ProcessKey, bytes | None]
+    call: Syscall, found: range, shown: Sequence[Column], comms: Mapping[ProcessKey, bytes | None]
 ) -> tuple[Cell, ...]:
-    """Cells of `columns`."""
-    front: tuple[Cell, ...] = ()
-    if call.process is not None:
-        front = Cell(str(call.process.pid)), Cell(printable(comms.get(call.process) or b"?"))
-    p50, p99 = percentile_ns(call, 0.5), percentile_ns(call, 0.99)
-    cells = (
-        *front,
-        Cell(printable(call.name)),
-        Cell(str(call.calls)),
-        Cell(str(call.errors or ""), "bad"),
-        Cell(str(call.unfinished or ""), "changed"),
-        _span(call.total_ns if call.returned else None),
-        _span(p50),
-        _span(p99),
-        _span(call.max_ns),
-    )
-    drawn = bar(call, found, BAR_CELLS[wide])
-    if not wide:
-        return (*cells, Cell(drawn, "new"))
+    """Cells of `shown`, which `columns` gave."""
     errors = ", ".join(f"{name} {count}" for name, count in sorted(call.errno.items(), key=lambda e: -e[1]))
-    mean = _span(round(call.total_ns / call.returned) if call.returned else None)
-    return (*cells, _span(call.min_ns), mean, Cell(drawn, "new"), Cell(errors, "bad"))
+    returned = call.returned or None
+    cells = {
+        "SYSCALL": Cell(printable(call.name)),
+        "CALLS": Cell(str(call.calls)),
+        "ERRORS": Cell(str(call.errors or ""), "bad"),
+        "OPEN": Cell(str(call.unfinished or ""), "changed"),
+        "TOTAL": _span(returned and call.total_ns),
+        "P50": _span(percentile_ns(call, 0.5)),
+        "P99": _span(percentile_ns(call, 0.99)),
+        "MAX": _span(call.max_ns),
+        "MIN": _span(call.min_ns),
+        "MEAN": _span(returned and round(call.total_ns / returned)),
+        "ERRORS BY KIND": Cell(errors, "bad"),
+    }
+    if call.process is not None:
+        cells["PID"] = Cell(str(call.process.pid))
+        cells["COMM"] = Cell(printable(comms.get(call.process) or b"?"))
+    made = []
+    for column in shown:
+        cell = cells.get(column.title)
+        if cell is None:
+            cell = Cell(bar(call, found, column.width or WIDE_BAR), "new")
+        elif column.width is not None and not column.right:
+            cell = cell._replace(text=fit(cell.text, column.width))
+        made.append(cell)
+    return tuple(made)
 
 
 def _span(ns: int | None) -> Cell:
@@ -102,9 +121,10 @@ def summary_lines(account: Account) -> list[str]:
     text = (
         f"{account.calls:,} calls of {kinds} by {processes} "
         f"in {duration(account.duration_ns)}: {_number(account.errors, 'error')}, "
-        f"{account.unfinished} unfinished; lost {account.lost}; "
+        f"{account.unfinished} unfinished; lost {account.lost}"
     )
-    text += "complete" if account.complete else f"INCOMPLETE ({account.entries:,} entries)"
+    if account.complete is not None:
+        text += "; complete" if account.complete else f"; INCOMPLETE ({account.entries:,} entries)"
     apart = [
         f"{number:,} {what}"
         for number, what in (

@@ -1,4 +1,4 @@
-"""The account of system calls against a workload's own ledger and against strace: every count, every error."""
+"""The account of system calls against a workload's own ledger and strace: every count, every error."""
 
 from __future__ import annotations
 
@@ -79,6 +79,10 @@ class Account:
             if returned:
                 assert 0 < call["min_ns"] <= call["p50_ns"] <= call["p99_ns"] <= call["max_ns"]
                 assert returned * call["min_ns"] <= call["total_ns"] <= returned * call["max_ns"]
+                ends = [(b["low_ns"], b["high_ns"] or call["max_ns"]) for b in call["histogram"]]
+                assert ends[0][0] <= call["min_ns"] < ends[0][1] and ends[-1][0] <= call["max_ns"]
+                at_least = sum(b["low_ns"] * b["count"] for b in call["histogram"])
+                assert at_least <= call["total_ns"] <= at_least * 1.25 + 40 * returned
         in_calls = sum(call["total_ns"] for call in calls)
         assert sum(process["kernel_ns"] for process in summary["processes"]) >= in_calls
         return self
@@ -258,6 +262,36 @@ def test_a_process_that_is_there_already(tmp_path: Path, workload: str) -> None:
     rest = 10 * turns - sum(Account(i).figures("getppid")[0] for i in intervals)
     assert 0 <= rest <= 10 * turns
     assert sum(i["duration_ns"] for i in intervals) <= summary["duration_ns"]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_process_and_what_it_starts(tmp_path: Path, workload: str, follow: bool) -> None:
+    output, script = tmp_path / "account.jsonl", f"read line; {' '.join([workload, *STORM])}; echo; read line"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with running(["/bin/sh", "-c", script], bufsize=0, **pipes) as shell:
+        options = [] if follow else ["--no-follow"]
+        with watching(output, "-p", str(shell.pid), *options) as tracer:
+            shell.stdin.write(b"\n")
+            assert shell.stdout.read(1) == b"\n"
+            shell.stdin.close()
+            assert tracer.wait(DEADLINE_S) == 0  # by itself: all have ended
+    seen = Account(json_lines(output)[-1])
+    assert seen.figures("getppid")[0] == (2 * STORM_ROUNDS if follow else 0)
+    assert seen.summary["early"] == 1
+    assert len(seen.summary["processes"]) == (PROCESSES + 2 if follow else 1)
+    assert (seen.summary["lost"], seen.summary["complete"]) == (0, True), seen.summary
+
+
+def test_cpu_time_is_the_kernels(tmp_path: Path) -> None:
+    """Of a process that computes, and is waited for, all of it."""
+    before = os.times()
+    seen = account(tmp_path, sys.executable, "-S", "-E", "-c", "sum(range(4_000_000))")
+    after = os.times()
+    children = after.children_user + after.children_system - before.children_user - before.children_system
+    [process] = seen.summary["processes"]
+    assert process["utime_ns"] + process["stime_ns"] == process["runtime_ns"]
+    assert 0.02 < process["runtime_ns"] / 1e9 < children  # which has kintro's own, too
+    assert process["runtime_ns"] <= process["user_ns"] + process["kernel_ns"] + 20e6
 
 
 def test_only_one_name_in_the_whole_system(tmp_path: Path, workload: str) -> None:
