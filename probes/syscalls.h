@@ -98,24 +98,24 @@ struct leaving {
 };
 BPF_HASH(leaving, u64, struct leaving, 65536); /* by address of the task */
 
-/* A u32 of the current task. Where the verifier knows its type that is a plain load, else two calls: bcc
- * would make the load a call too, hence the assembly. */
+/* The current task, and a u32 of it. Where the verifier knows the task's type that is a plain load, else a
+ * call; bcc would make the load a call too, hence the assembly. */
 #ifdef HAVE_BPF_GET_CURRENT_TASK_BTF
-#define CURRENT(member)                                                                                      \
+#define CURRENT() bpf_get_current_task_btf()
+#define LOAD(task, member)                                                                                   \
     ({                                                                                                       \
         u32 loaded;                                                                                          \
         asm volatile("%0 = *(u32 *)(%1 + %2)"                                                                \
                      : "=r"(loaded)                                                                          \
-                     : "r"(bpf_get_current_task_btf()),                                                      \
-                       "i"(__builtin_offsetof(struct task_struct, member)));                                 \
+                     : "r"(task), "i"(__builtin_offsetof(struct task_struct, member)));                      \
         loaded;                                                                                              \
     })
 #else
-#define CURRENT(member)                                                                                      \
+#define CURRENT() ((struct task_struct *)bpf_get_current_task())
+#define LOAD(task, member)                                                                                   \
     ({                                                                                                       \
         u32 loaded = 0;                                                                                      \
-        bpf_probe_read_kernel(&loaded, sizeof(loaded),                                                       \
-                              &((struct task_struct *)bpf_get_current_task())->member);                      \
+        bpf_probe_read_kernel(&loaded, sizeof(loaded), &(task)->member);                                     \
         loaded;                                                                                              \
     })
 #endif

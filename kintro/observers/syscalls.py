@@ -101,11 +101,12 @@ def account(last: Reading, names: Mapping[int, str], first: Reading, moving: boo
     """What was counted from one reading to another. `moving`: the last was not after the end of the trace."""
     keys = sorted({*last.results, *last.outcomes, *last.under_way}, key=_order)
     syscalls = [_syscall(key, last, first, names) for key in keys]
+    processes = [_since(now, first.processes.get(key)) for key, now in sorted(last.processes.items())]
     more = {name: value - first.counters.get(name, 0) for name, value in last.counters.items()}
     return Account(
         last.ts_ns - first.ts_ns,
         [call for call in syscalls if call.returned or call.calls],
-        [_since(process, first.processes.get(key)) for key, process in sorted(last.processes.items())],
+        [process for process in processes if process.calls or process.user_ns or process.kernel_ns],
         more["early"],
         more["refused"],
         sum(value for name, value in more.items() if name.endswith("_lost"))

@@ -91,6 +91,16 @@ def test_a_process_and_what_it_starts(tmp_path: Path, workload: str, follow: boo
     assert (seen.summary["lost"], seen.summary["complete"]) == (0, True), seen.summary
 
 
+def test_only_one_name_of_what_a_command_starts(tmp_path: Path, workload: str) -> None:
+    wanted = tmp_path / "wanted"
+    shutil.copy(workload, wanted)
+    script = f"{workload} nothing; {wanted} {' '.join(STORM)}; exit 0"
+    seen = account(tmp_path, "/bin/sh", "-c", script, options=("--comm", "wanted"))
+    assert seen.figures("getppid") == (2 * STORM_ROUNDS, 0, {})
+    assert seen.figures("execve") == (0, 0, {})  # it began under another name
+    assert [process["comm"] for process in seen.summary["processes"]] == ["wanted"] * (PROCESSES + 1)
+
+
 def test_cpu_time_is_the_kernels(tmp_path: Path) -> None:
     """Of a process that computes, and is waited for, all of it."""
     before = os.times()
