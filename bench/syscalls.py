@@ -3,8 +3,9 @@
 A pinned process calls getppid, the cheapest there is, in a loop; the tools watch the whole system, but for
 strace, which runs the loop. The floor is two empty programs at the raw tracepoints sys_enter and sys_exit: no
 tool that sees a call begin and end through BPF can cost less; none that tells how long it took can do with
-less than that and two looks at the clock. Time is the loop's CPU time. A tool has begun when it has opened
-its probes, and no more for a moment. All take turns.
+less than that and two looks at the clock. Time is the loop's CPU time, without what strace and perf do in
+processes of their own. A tool has begun when it has opened its probes, and no more for a moment. All take
+turns.
 
 bcc's syscount gets kintro's header tree, as there are no headers for many kernels.
 """

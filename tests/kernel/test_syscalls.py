@@ -70,11 +70,12 @@ def test_a_handler_interrupts_a_call(tmp_path: Path, workload: str) -> None:
     assert seen.figures("rt_sigreturn") == (1, 0, {})
 
 
-def test_a_stopped_call_goes_on(tmp_path: Path, workload: str) -> None:
-    seen = account(tmp_path, workload, "stopped")
-    assert seen.figures("nanosleep") == (1, 0, {"ERESTART_RESTARTBLOCK": 1})
+@pytest.mark.parametrize("name", ["nanosleep", "poll"])
+def test_a_stopped_call_goes_on(tmp_path: Path, workload: str, name: str) -> None:
+    seen = account(tmp_path, workload, "stopped", *(["poll"] if name == "poll" else []))
+    assert seen.figures(name) == (1, 0, {"ERESTART_RESTARTBLOCK": 1})
     assert seen.figures("restart_syscall") == (1, 0, {})
-    spent = seen.calls["nanosleep"]["total_ns"] + seen.calls["restart_syscall"]["total_ns"]
+    spent = seen.calls[name]["total_ns"] + seen.calls["restart_syscall"]["total_ns"]
     assert spent >= 0.29e9
     assert all(
         process["user_ns"] + process["kernel_ns"] <= seen.summary["duration_ns"]

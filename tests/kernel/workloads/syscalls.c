@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,13 +102,16 @@ static void wait_until_asleep(pid_t pid)
     MUST(state_of(pid) == 'S');
 }
 
-/* A child's nanosleep and poll that SIGSTOP and SIGCONT interrupt: they go on as restart_syscall. */
-static void stopped(void)
+/* A child's nanosleep or poll that SIGSTOP and SIGCONT interrupt: it goes on as restart_syscall. */
+static void stopped(bool polls)
 {
     pid_t pid = fork();
     if (pid == 0) {
         struct timespec while_ = {.tv_nsec = 300000000};
-        MUST(syscall(SYS_nanosleep, &while_, NULL) == 0);
+        if (polls)
+            MUST(poll(NULL, 0, 300) == 0);
+        else
+            MUST(syscall(SYS_nanosleep, &while_, NULL) == 0);
         exit(0);
     }
     wait_until_asleep(pid);
@@ -185,7 +189,7 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "interrupted"))
         interrupted();
     else if (!strcmp(what, "stopped"))
-        stopped();
+        stopped(argc > 2);
     else if (!strcmp(what, "killed"))
         killed();
     else if (!strcmp(what, "vfork"))
