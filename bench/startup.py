@@ -42,7 +42,9 @@ while os.getppid() == parent and time.monotonic() < end:
 # include/linux/sched.h and include/linux/ptrace.h as far as bcc tools read them.
 SCHED_H = """\
 #pragma once
+#define pt_regs kintro_pt_regs
 #include "{tree}/kernel_structs.h"
+#undef pt_regs
 #define TASK_COMM_LEN 16
 #define __user
 struct pt_regs {{

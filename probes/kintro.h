@@ -125,11 +125,9 @@ static inline bool is_target(void)
     return true;
 }
 
-/* Whether the current task passes all filters that were asked for. */
-static inline bool wanted(void)
+/* Whether the current task passes those filters that look at it alone. */
+static inline bool passes(void)
 {
-    if (!is_target())
-        return false;
 #ifdef FILTER_UID
     if ((u32)bpf_get_current_uid_gid() != FILTER_UID)
         return false;
@@ -149,6 +147,12 @@ static inline bool wanted(void)
         return false;
 #endif
     return true;
+}
+
+/* Whether the current task passes all filters that were asked for. */
+static inline bool wanted(void)
+{
+    return is_target() && passes();
 }
 
 /* To be called for every new process, before the other filters: a target's descendants are followed through

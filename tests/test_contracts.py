@@ -12,7 +12,7 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import faults_records, lifecycle_records
+from kintro.observers import faults_records, lifecycle_records, syscalls_records
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -118,7 +118,7 @@ def test_one_job_for_each_file(path: Path) -> None:
 # Probes and records
 
 
-RECORDS = {"lifecycle": lifecycle_records, "faults": faults_records}  # by probe
+RECORDS = {"lifecycle": lifecycle_records, "faults": faults_records, "syscalls": syscalls_records}
 EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
 
 
@@ -185,6 +185,15 @@ def test_what_is_counted_of_faults_in_c_and_in_python() -> None:
     assert [int(slots[name]) - int(slots["user_read"]) for name in wanted] == list(range(8))
     blocks = constant("probes/faults.c", r"^#define BLOCKS (\d+)\b")
     assert constant("kintro/observers/watch.py", r"^ROOM = (\d+)\b") == blocks // 4
+
+
+def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "BUCKETS", "FIRST_EXPONENT"):
+        in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
+        assert getattr(syscalls_records, name) == in_c
+    assert constant("probes/syscalls.h", r"^    HELD = (\d+),") == syscalls_records.HELD
+    assert syscalls_records.UNFINISHED == 0xFFFF
+    assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:

@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from kintro import __version__
 from kintro.errors import EX_IOERR, EX_SOFTWARE, EX_USAGE, KintroError
 
-VERBS = ("trace-fork", "maps", "replay", "doctor", "completion")  # each is kintro/cli/<verb with _>.py
+VERBS = (
+    "trace-fork",
+    "syscalls",
+    "maps",
+    "replay",
+    "doctor",
+    "completion",
+)  # each is kintro/cli/<verb with _>.py
 
 
 class _HelpFormat(argparse.HelpFormatter):
@@ -33,6 +40,7 @@ def parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  sudo kintro trace-fork -- make      every process that a command starts\n"
         "  sudo kintro trace-fork --tree -d 5  all that lived in the next five seconds, as a tree\n"
+        "  sudo kintro syscalls -- ls          the system calls of a command, how long and how they fail\n"
         "  kintro doctor                       what works on this machine, and what to do where not\n"
         "\n`kintro VERB --help` tells more.",
         formatter_class=_HelpFormat,

@@ -17,10 +17,11 @@ from kintro.cli.signals import Signals
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 
 WAITING_MAX = 256 << 20  # bytes of output that wait for a slow reader while the trace goes on
+EVENTS = "JSON Lines, one object for each event"
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that mean the same in every tracing verb."""
+def add_options(parser: argparse.ArgumentParser, json: str = EVENTS, save: bool = True) -> None:
+    """The options that mean the same in every tracing verb. `save`: there are events to keep."""
     which = parser.add_argument_group("what to trace (default: the whole system)")
     which.add_argument("-p", "--pid", type=_pid, help="this process and its descendants")
     which.add_argument("--no-follow", action="store_true", help="with -p: not its descendants")
@@ -34,11 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how long and where to")
     how.add_argument("-d", "--duration", type=seconds, metavar="S", help="end after that many seconds")
-    how.add_argument("--save", metavar="DIR", help="keep the session in this new folder, for kintro replay")
-    add_output_options(how)
+    if save:
+        how.add_argument("--save", metavar="DIR", help="keep the session in this folder, for kintro replay")
+    add_output_options(how, json)
 
 
-def add_output_options(group: Any, json: str = "JSON Lines, one object for each event") -> None:
+def add_output_options(group: Any, json: str = EVENTS) -> None:
     group.add_argument("-o", "--output", metavar="FILE", help="write to this file, not to standard output")
     group.add_argument("--json", action="store_true", help=json)
 
@@ -134,10 +136,12 @@ def run(
     begun: Begun,
     observer: Any,
     show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
+    prepare: Callable[[Any], None] = lambda trace: None,
 ) -> int:
     """Traces with an observer's probe and has `show` present it; returns the exit code.
 
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
+    `prepare(trace)`: called when all is loaded, before anything is traced.
     """
     from kintro.sources.command import Command
     from kintro.sources.rows import Rows
@@ -160,6 +164,7 @@ def run(
         if command is not None:
             signals.forward_pending(command.send, terminals=True)
         begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        prepare(trace)
 
         def end() -> None:
             if sys.stderr.isatty():  # what the terminal echoed, ^C, stands alone then
@@ -259,11 +264,8 @@ class _Saver:
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The options of this command line that are not at their default."""
-    return {
-        name: value
-        for name, value in vars(args).items()
-        if value and name not in ("run", "verb", "parser", "behind_dashes")
-    }
+    ours = ("run", "verb", "parser", "behind_dashes")
+    return {name: value for name, value in vars(args).items() if value and name not in ours}
 
 
 def _write(kind: str, events: Any, writer: Any) -> None:

@@ -16,10 +16,11 @@ NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x
 
 # include/uapi/linux/bpf.h: enum bpf_cmd, and what else goes with them.
 _MAP_CREATE, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _MAP_GET_NEXT_KEY = 0, 2, 3, 4
-_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_AND_DELETE_BATCH = 5, 17, 25
+_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH, _MAP_LOOKUP_AND_DELETE_BATCH = 5, 17, 24, 25
 _PERF_EVENT, _RAW_TRACEPOINT = 7, 17  # enum bpf_prog_type
 _MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 _MEMBARRIER_CMD_GLOBAL = 1  # include/uapi/linux/membarrier.h
+BATCH = 16384  # elements read at a time; more than any bucket of a hash has
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -70,20 +71,34 @@ def take_all(fd: int) -> tuple[bytes, bytes]:
 
     What a program adds meanwhile may be lost: see `wait_for_programs`.
     """
+    return _batches(fd, _MAP_LOOKUP_AND_DELETE_BATCH)
+
+
+def read_all(fd: int) -> tuple[bytes, bytes]:
+    """The same, but they stay there."""
+    return _batches(fd, _MAP_LOOKUP_BATCH)
+
+
+def _batches(fd: int, command: int) -> tuple[bytes, bytes]:
     _, key_bytes, value_bytes, entries, _ = map_attributes(fd)
+    entries = min(entries, BATCH)
     keys = ctypes.create_string_buffer(entries * key_bytes)
     values = ctypes.create_string_buffer(entries * value_bytes)
     place = ctypes.create_string_buffer(4)
-    addresses = 0, ctypes.addressof(place), ctypes.addressof(keys), ctypes.addressof(values)
+    begin, place_at = 0, ctypes.addressof(place)
+    addresses = place_at, ctypes.addressof(keys), ctypes.addressof(values)
     all_keys = all_values = b""
     more = True
     while more:
         # struct { in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags }
-        attributes = ctypes.create_string_buffer(struct.pack("=QQQQIIQQ", *addresses, entries, fd, 0, 0))
-        more = _libc.syscall(NUMBERS[os.uname().machine], _MAP_LOOKUP_AND_DELETE_BATCH, attributes, 56) == 0
+        attributes = ctypes.create_string_buffer(
+            struct.pack("=QQQQIIQQ", begin, *addresses, entries, fd, 0, 0)
+        )
+        more = _libc.syscall(NUMBERS[os.uname().machine], command, attributes, 56) == 0
         error = ctypes.get_errno()
         if not more and error != errno.ENOENT:  # which says that there are no more
             raise OSError(error, os.strerror(error))
+        begin = place_at
         (count,) = struct.unpack_from("=I", attributes, 32)
         all_keys += ctypes.string_at(keys, count * key_bytes)
         all_values += ctypes.string_at(values, count * value_bytes)

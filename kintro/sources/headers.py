@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
-from kintro.sources.btf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, Btf, kernel_btf
+from kintro.sources.btf import ARRAY, ENUM, ENUM64, FUNC, INT, PTR, STRUCT, Btf, kernel_btf
 from kintro.sources.host import kernel_version
 
 # Every kernel member that any probe reads. A name that ends in "?" may be missing: the probe then finds
@@ -45,15 +45,19 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
         "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime",
         "sum_sched_runtime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "nr_threads", "prev_cputime?",
     ),
+    "thread_info": ("status?",),
     "task_struct": (
-        "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent", "group_leader", "children",
-        "sibling", "thread_node", "thread_pid", "signal", "mm", "start_time", "se", "utime", "stime",
-        "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
+        "group_leader", "children", "sibling", "thread_node", "thread_pid", "signal", "mm", "start_time",
+        "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
     ),
 }  # fmt: skip
 
 # Raw tracepoints whose number of arguments changed: probes see <NAME>_ARGS.
 TRACEPOINTS = ("sched_process_exit",)
+
+# Helpers and the like that newer kernels have: probes see HAVE_<NAME>.
+FUNCTIONS = ("bpf_get_current_task_btf",)
 
 # Directory below arch/ that bcc's front end looks in, by machine.
 _ARCH = {"x86_64": "x86", "aarch64": "arm64", "riscv64": "riscv", "ppc64le": "powerpc", "s390x": "s390"}
@@ -112,6 +116,9 @@ def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -
         parts.append(f"struct {name} {{\n    union {{\n{body}\n    }};\n}} __attribute__((packed));")
     for name in TRACEPOINTS:
         parts.append(f"#define {name.upper()}_ARGS {btf.tracepoint_args(name) or 0}")
+    for name in FUNCTIONS:
+        if btf.find(name, FUNC) is not None:
+            parts.append(f"#define HAVE_{name.upper()} 1")
     return "\n".join(parts) + "\n"
 
 

@@ -12,6 +12,7 @@ import mmap
 import os
 import re
 import struct
+from collections.abc import Callable
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources import bpf_syscall, perf_event
@@ -32,6 +33,7 @@ class Probe:
     def __init__(self, loading: Loading) -> None:
         """Waits until it is loaded. KintroError where bcc, the kernel or the verifier refuse."""
         text, cpus, filters = loading.text, loading.cpus, loading.filters
+        self.text, self.cpus = text, cpus
         self._links: list[int] = []
         self._perf: dict[str, list[int]] = {}
         self._programs, self._maps = loading.result()
@@ -46,7 +48,7 @@ class Probe:
         self._counters = self._mapped("counters", cpus * COUNTERS)
         for program, fd in self._programs.items():
             if program.startswith("tail_"):
-                self._update("tails", int(program[5:]), struct.pack("=I", fd))
+                self.update("tails", int(program[5:]), struct.pack("=I", fd))
         follows = filters.targets and filters.follow
         self._scanning = self._mapped("scanning", 1) if follows else None
 
@@ -91,7 +93,7 @@ class Probe:
                 os.close(fd)
 
     def add_target(self, pid: int) -> None:
-        self._update("targets", pid, struct.pack("=Q", 1))
+        self.update("targets", pid, struct.pack("=Q", 1))
 
     def _add_descendants(self, pid: int) -> None:
         """Adds who is there; one that ended between being listed and being added is taken out again."""
@@ -127,10 +129,26 @@ class Probe:
         """A map of one u64 (BPF_F_MMAPABLE) to read and write at [0]."""
         return self._mapped(name, 1)
 
+    def array(self, name: str) -> memoryview:
+        """The bytes of a mapped array, for reading and writing."""
+        _, _, value_bytes, entries, _ = bpf_syscall.map_attributes(self._maps[name])
+        return self._mapped(name, value_bytes * entries // 8).cast("B")
+
+    def is_array(self, name: str) -> bool:
+        """Whether a map is one that `array` can map, and not a hash."""
+        return bpf_syscall.map_attributes(self._maps[name])[0] == 2  # BPF_MAP_TYPE_ARRAY
+
     def take_all(self, name: str) -> tuple[bytes, bytes]:
         """Takes all out of a hash map: keys and values. Nothing may be writing to it any more."""
+        return self._all(name, bpf_syscall.take_all)
+
+    def read_all(self, name: str) -> tuple[bytes, bytes]:
+        """The keys and values of a hash map, which keeps them."""
+        return self._all(name, bpf_syscall.read_all)
+
+    def _all(self, name: str, read: Callable[[int], tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
         try:
-            return bpf_syscall.take_all(self._maps[name])
+            return read(self._maps[name])
         except OSError as error:
             raise KintroError(f"cannot read a BPF map: {error.strerror}", None, EX_UNAVAILABLE) from error
 
@@ -138,7 +156,8 @@ class Probe:
         size = -(-count * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         return memoryview(mmap.mmap(self._maps[name], size)).cast("Q")[:count]
 
-    def _update(self, name: str, key: int, value: bytes) -> None:
+    def update(self, name: str, key: int, value: bytes) -> None:
+        """Writes an element of a map that has u32 for keys."""
         try:
             bpf_syscall.update(self._maps[name], struct.pack("=I", key), value)
         except OSError as error:

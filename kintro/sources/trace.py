@@ -63,6 +63,8 @@ class Trace:
         self._settled = settled
         self._duration_s = duration_s
         self._watched: dict[int, Callable[[], None]] = {}
+        self._every_s: float | None = None
+        self._due_s = 0.0
         self._stopped = False
         self._order: Any = order
         self._backlog: deque[Any] = deque()  # of what the order releases
@@ -75,7 +77,7 @@ class Trace:
             if loading.filters.pid is not None:
                 self._pidfd = open_target(loading.filters.pid)
                 stack.callback(os.close, self._pidfd)
-            self._probe = stack.enter_context(Probe(loading))
+            self.probe = stack.enter_context(Probe(loading))
             self.command = ready()
             if self.command is not None:
                 stack.enter_context(self.command)
@@ -91,9 +93,13 @@ class Trace:
         """Makes `rows` come to its end."""
         self._stopped = True
 
+    def every(self, interval_s: float, call: Callable[[], None]) -> None:
+        """Calls a function again and again while `rows` waits; never twice to make up for a delay."""
+        self._every_s, self._at_interval = interval_s, call
+
     def when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Calls a function whenever the descriptor is readable while `rows` waits."""
-        self._probe.reader.wake_on(fd)
+        self.probe.reader.wake_on(fd)
         self._watched[fd] = call
 
     def when_writable(self, fd: int, call: Callable[[], bool]) -> None:
@@ -103,15 +109,15 @@ class Trace:
 
         def called() -> None:
             if call():
-                self._probe.reader.stop_waking_on(fd)
+                self.probe.reader.stop_waking_on(fd)
                 del self._watched[fd]
 
-        self._probe.reader.wake_when_writable(fd)
+        self.probe.reader.wake_when_writable(fd)
         self._watched[fd] = called
 
     def rows(self) -> Iterator[list[tuple[str, Row]]]:
         """Traces; yields batches of (kind, row) in order of time."""
-        probe, whole = self._probe, self._filters.whole_system
+        probe, whole = self.probe, self._filters.whole_system
         begin_ns = time.monotonic_ns()
         if self.command is not None:
             probe.attach(self.command.pid)
@@ -124,6 +130,7 @@ class Trace:
             self.command.start()
         elif self._pidfd is not None:
             self.when_readable(self._pidfd, self._note_target_ended)
+        self._due_s = time.monotonic() + (self._every_s or 0)
         while not self._over(begin_ns):
             self._wait(self._timeout_s(begin_ns))
             self.drain()
@@ -138,14 +145,18 @@ class Trace:
     def drain(self) -> None:
         """Takes what the rings hold into memory. To be called now and then by who is long over a batch."""
         if sum(map(self._order.count, self._backlog)) < BACKLOG:
-            released = self._order.take(self._probe.reader)
+            released = self._order.take(self.probe.reader)
             if released:
                 self._backlog.append(released)
 
     def _wait(self, timeout_s: float | None) -> None:
-        for fd in self._probe.reader.wait(timeout_s):
+        for fd in self.probe.reader.wait(timeout_s):
             if fd in self._watched:
                 self._watched[fd]()
+
+        if self._every_s is not None and time.monotonic() >= self._due_s:
+            self._due_s += self._every_s * (1 + (time.monotonic() - self._due_s) // self._every_s)
+            self._at_interval()
 
     def _take(self) -> Iterator[list[tuple[str, Row]]]:
         while self._backlog:
@@ -156,23 +167,25 @@ class Trace:
             return True
         if self._duration_s is not None and time.monotonic_ns() - begin_ns >= self._duration_s * 1e9:
             return True
-        return self._pidfd is not None and not self._probe.has_targets()
+        return self._pidfd is not None and not self.probe.has_targets()
 
     def _timeout_s(self, begin_ns: int) -> float | None:
         waits = [WINDOW_NS / 1e9] if self._order.holds else []
         if self._duration_s is not None:
             waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - begin_ns) / 1e9))
+        if self._every_s is not None:
+            waits.append(max(0.0, self._due_s - time.monotonic()))
         if self._target_ended:  # its descendants' ends may send no event: other filters can hold those back
             waits.append(0.1)
         return min(waits, default=None)
 
     def _note_target_ended(self) -> None:
         self._target_ended = True
-        self._probe.reader.stop_waking_on(self._pidfd or 0)
+        self.probe.reader.stop_waking_on(self._pidfd or 0)
 
     def _command_ended(self) -> None:
         if self.command is not None and self.command.poll() is not None:
-            self._probe.reader.stop_waking_on(self.command.pidfd)
+            self.probe.reader.stop_waking_on(self.command.pidfd)
             self.stop()
 
     def _require_target(self) -> None:
@@ -187,7 +200,7 @@ class Trace:
         if self._settled is None:
             return
         deadline = time.monotonic() + SETTLE_S
-        while not self._settled(self._probe.counters()) and time.monotonic() < deadline:
+        while not self._settled(self.probe.counters()) and time.monotonic() < deadline:
             self._wait(0.01)
             self.drain()
             yield from self._take()
@@ -195,10 +208,10 @@ class Trace:
     def _empty_rings(self) -> Iterator[list[tuple[str, Row]]]:
         deadline = time.monotonic() + SETTLE_S
         while True:
-            sent = _sum(self._probe.counters(), "_sent")
+            sent = _sum(self.probe.counters(), "_sent")
             self.drain()
             yield from self._take()
-            if self._probe.reader.received >= sent or time.monotonic() > deadline:
+            if self.probe.reader.received >= sent or time.monotonic() > deadline:
                 break
             time.sleep(0.001)
         rest = self._order.flush()
@@ -206,11 +219,11 @@ class Trace:
             yield self._order.rows(rest)
 
     def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
-        counters = self._probe.counters()
+        counters = self.probe.counters()
         kernel_forks = None
         if offset is not None and end_offset is not None:
             kernel_forks = counters["tasks_created"] + end_offset - offset
-        undelivered = _sum(counters, "_sent") - self._probe.reader.received
+        undelivered = _sum(counters, "_sent") - self.probe.reader.received
         lost = _sum(counters, "_lost") + counters["missed"] + undelivered
         return Account(duration_ns, counters, lost, kernel_forks, self._order.late)
 
@@ -221,9 +234,9 @@ class Trace:
         """
         quiet: list[int] = []
         for _ in range(200):
-            before = self._probe.counter("tasks_created")
+            before = self.probe.counter("tasks_created")
             kernel = host.forks_since_boot()
-            if self._probe.counter("tasks_created") == before:
+            if self.probe.counter("tasks_created") == before:
                 quiet.append(kernel - before)
                 if len(quiet) == 3:
                     break

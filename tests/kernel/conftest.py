@@ -12,6 +12,8 @@ import pytest
 
 from kintro.sources.kept import FOLDER
 
+from .harness import WORKLOADS
+
 TRACEFS = Path("/sys/kernel/tracing")
 
 
@@ -35,6 +37,20 @@ def perf() -> Iterator[str]:
     finally:
         if mounted:
             subprocess.run(["umount", TRACEFS], capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of workloads/syscalls.c, compiled."""
+    gcc = shutil.which("gcc") or shutil.which("cc")
+    if gcc is None:
+        pytest.skip("no C compiler")
+    path = tmp_path_factory.mktemp("bin") / "calls"
+    source = WORKLOADS / "syscalls.c"
+    subprocess.run([gcc, "-O1", "-Wall", "-Werror", "-pthread", "-o", path, source], check=True)
+    for folder in (path.parent, *path.parents[1:3]):
+        folder.chmod(0o755)
+    return str(path)
 
 
 @pytest.fixture

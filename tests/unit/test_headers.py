@@ -164,6 +164,15 @@ def test_arguments_of_tracepoints(parameters: int, shown: int) -> None:
     assert f"#define SCHED_PROCESS_EXIT_ARGS {shown}\n" in kernel_structs(Btf(w.data()), {})
 
 
+def test_functions_that_may_be_missing() -> None:
+    w = BtfWriter()
+    wanted = "#define HAVE_BPF_GET_CURRENT_TASK_BTF 1\n"
+    w.typedef("bpf_get_current_task_btf", 0)  # the name alone is not enough
+    assert wanted not in kernel_structs(Btf(w.data()), {})
+    w.func("bpf_get_current_task_btf", w.func_proto(0), 1)
+    assert wanted in kernel_structs(Btf(w.data()), {})
+
+
 def test_version_in_the_header(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="6.18.44-fc-v669", machine="x86_64"))
     claim = "LINUX_VERSION_CODE == (6 << 16) + (18 << 8) + 44"

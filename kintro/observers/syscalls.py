@@ -1,0 +1,210 @@
+"""System calls of processes: how many of which, how long they take, how they fail.
+
+Probe: probes/syscalls.c, which adds all up in the kernel. syscalls_read.py takes it from there; here are
+pure functions.
+
+What it cannot see: calls that never reach the kernel (the vDSO answers clock_gettime, gettimeofday, time and
+getcpu); threads that made no call at all.
+
+A call is known by the number that it began with. rt_sigreturn has no errors: what it seems to return is the
+register of the code that it returns to.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kintro.observers.syscalls_records import (
+    BUCKETS,
+    FIRST_EXPONENT,
+    OTHER_SLOT,
+    SLOT_NAMES,
+    UNFINISHED,
+    Account,
+    Process,
+    ProcessKey,
+    Syscall,
+)
+
+# include/linux/errno.h: the kernel's own, which no program sees. The signal that interrupted the call decides
+# whether it begins anew or fails with EINTR.
+KERNEL_ERRNO = {
+    512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 515: "ENOIOCTLCMD",
+    516: "ERESTART_RESTARTBLOCK", 517: "EPROBE_DEFER", 530: "EIOCBQUEUED",
+}  # fmt: skip
+
+
+def bounds_ns(bucket: int) -> tuple[int, int | None]:
+    """The durations that a bucket counts: from, and below; None: no limit."""
+    if bucket == BUCKETS - 1:
+        return _low_ns(bucket), None
+    return _low_ns(bucket) if bucket else 0, _low_ns(bucket + 1)
+
+
+def _low_ns(bucket: int) -> int:
+    return (4 + bucket % 4) << (bucket // 4 + FIRST_EXPONENT - 2)
+
+
+def percentile_ns(call: Syscall, part: float) -> int | None:
+    """The duration that so large a part of the calls (0 to 1) did not exceed; None if none returned.
+
+    Known as exactly as the buckets are narrow: a quarter at most. Within one, evenly spread.
+    """
+    rank, before = math.ceil(part * call.returned), 0
+    if call.min_ns is None or call.max_ns is None:
+        return None
+    for bucket, number in enumerate(call.buckets):
+        if number and before + number >= rank:
+            low, high = bounds_ns(bucket)
+            low, high = max(low, call.min_ns), min(high or call.max_ns, call.max_ns)
+            return min(call.max_ns, round(low + (high - low) * (rank - before) / number))
+        before += number
+    return call.max_ns
+
+
+def error_name(number: int) -> str:
+    return errno.errorcode.get(number) or KERNEL_ERRNO.get(number) or f"errno {number}"
+
+
+class Result(NamedTuple):
+    """What returned of one call."""
+
+    total_ns: int
+    min_ns: int
+    max_ns: int
+    buckets: Sequence[int]
+
+
+_NOTHING = Result(0, 0, 0, (0,) * BUCKETS)
+
+Key = tuple[ProcessKey | None, int]  # whose, which slot
+
+
+@dataclass
+class Reading:
+    """What the probe had at one moment."""
+
+    ts_ns: int
+    results: dict[Key, Result] = field(default_factory=dict)
+    outcomes: dict[Key, Counter[int]] = field(default_factory=dict)  # errors and UNFINISHED
+    under_way: Counter[Key] = field(default_factory=Counter)
+    processes: dict[ProcessKey, Process] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+def account(last: Reading, names: Mapping[int, str], first: Reading, moving: bool = False) -> Account:
+    """What was counted from one reading to another. `moving`: the last was not after the end of the trace."""
+    keys = sorted({*last.results, *last.outcomes, *last.under_way}, key=_order)
+    syscalls = [_syscall(key, last, first, names) for key in keys]
+    processes = [_since(now, first.processes.get(key)) for key, now in sorted(last.processes.items())]
+    more = {name: value - first.counters.get(name, 0) for name, value in last.counters.items()}
+    return Account(
+        last.ts_ns - first.ts_ns,
+        [call for call in syscalls if call.returned or call.calls],
+        [process for process in processes if process.calls or process.user_ns or process.kernel_ns],
+        more["early"],
+        more["refused"],
+        sum(value for name, value in more.items() if name.endswith("_lost"))
+        + more["missed"]
+        + more["overtaken"],
+        moving,
+    )
+
+
+def _order(key: Key) -> tuple[ProcessKey, int]:
+    return key[0] or ProcessKey(0, 0), key[1]
+
+
+def _syscall(key: Key, last: Reading, first: Reading, names: Mapping[int, str]) -> Syscall:
+    process, slot = key
+    result, before = last.results.get(key, _NOTHING), first.results.get(key, _NOTHING)
+    buckets = [b - a for a, b in zip(before.buckets, result.buckets)]
+    outcomes = Counter(last.outcomes.get(key, {}))
+    outcomes.subtract(first.outcomes.get(key, {}))
+    name = SLOT_NAMES.get(slot) or names.get(slot) or str(slot)
+    errors = {} if name == "rt_sigreturn" else outcomes
+    low_ns, high_ns = _extremes(buckets, result, interval=before is not _NOTHING)
+    return Syscall(
+        slot,
+        slot if slot < OTHER_SLOT else None,
+        name,
+        process,
+        sum(buckets),
+        outcomes[UNFINISHED] + last.under_way[key],
+        first.under_way[key],
+        {error_name(n): count for n, count in sorted(errors.items()) if count and n != UNFINISHED},
+        result.total_ns - before.total_ns,
+        low_ns,
+        high_ns,
+        buckets,
+    )
+
+
+def _extremes(buckets: Sequence[int], result: Result, interval: bool) -> tuple[int | None, int | None]:
+    """The shortest and the longest; in an interval as exactly as its buckets tell."""
+    used = [bucket for bucket, number in enumerate(buckets) if number]
+    if not used:
+        return None, None
+    if not interval:
+        return result.min_ns, result.max_ns
+    low_ns, high_ns = bounds_ns(used[0])[0], bounds_ns(used[-1])[1]
+    return max(low_ns, result.min_ns), min(high_ns or result.max_ns, result.max_ns)
+
+
+def _since(now: Process, before: Process | None) -> Process:
+    figures: list[Any] = list(now[2:])
+    if before is not None:
+        figures = [None if a is None or b is None else a - b for a, b in zip(now[2:], before[2:])]
+    calls, user_ns, kernel_ns, *times = figures
+    return Process(now.key, now.comm, calls, user_ns, kernel_ns, *divided(*times))
+
+
+def divided(
+    runtime_ns: int | None, utime_ns: int | None, stime_ns: int | None
+) -> tuple[int | None, int | None, int | None]:
+    """Time on a CPU with its two parts, of samples of them, as the kernel's cputime_adjust does it."""
+    if runtime_ns is None or utime_ns is None or stime_ns is None:
+        return runtime_ns, None, None
+    if stime_ns <= 0:
+        return runtime_ns, runtime_ns, 0
+    system_ns = runtime_ns * stime_ns // (max(utime_ns, 0) + stime_ns)
+    return runtime_ns, runtime_ns - system_ns, system_ns
+
+
+SORTS = ("calls", "total", "errors", "max", "name")
+
+
+def sort_key(by: str) -> Callable[[Syscall], Any]:
+    """For `sorted`: the most first, names from a to z."""
+    figures: dict[str, Callable[[Syscall], Any]] = {
+        "calls": lambda call: -call.calls,
+        "total": lambda call: -call.total_ns,
+        "errors": lambda call: -call.errors,
+        "max": lambda call: -(call.max_ns or 0),
+        "name": lambda call: 0,
+    }
+    return lambda call: (figures[by](call), call.name)
+
+
+# What a Trace wants of an observer: no events are sent.
+
+DECODE: dict[str, Any] = {}
+
+
+def settled(counters: Mapping[str, int]) -> bool:
+    """Whether the CPU time of all threads that have ended is final."""
+    return counters["left"] == counters["freed"]
+
+
+def records(batches: Iterable[Any]) -> Iterator[Any]:
+    for batch in batches:
+        yield from batch
+
+
+def tally(traced: Any) -> Mapping[str, Any]:
+    return {"duration_ns": traced.duration_ns, "lost": traced.lost}
