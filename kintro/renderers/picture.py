@@ -106,7 +106,7 @@ def _heading(layout: Layout, found: Sequence[Cluster], style: Style, width: int)
 
 def _strip(layout: Layout, found: Sequence[Cluster], width: int) -> list[Part]:
     """The user half on one line, to scale: where its clusters lie."""
-    (_, end), _ = halves(layout)
+    end = max(1, halves(layout)[0][1])  # a hole may be said to begin at 0
     last = f" {size(end)}"
     line = ["·"] * max(10, width - 12 - len(last))
     for cluster in found:
