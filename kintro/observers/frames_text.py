@@ -56,11 +56,13 @@ def physical_json(found: Physical) -> dict[str, Any]:
 
 
 def diff_columns(found: Diff) -> tuple[Column, ...]:
+    """Counts of pages; without frames, what smaps says each shares with anyone at all, and has alone."""
+    names = ["SAME", "COPIED", f"ONLY {found.a}", f"ONLY {found.b}"]
+    if found.by != "frames":
+        names = [f"{what} {pid}" for pid in (found.a, found.b) for what in ("SHARED", "PRIVATE")]
     return (
         Column("START", 12, True),
-        Column("SAME", 8, True),
-        Column("COPIED", 8, True),
-        *(Column(f"ONLY {pid}", max(8, len(f"ONLY {pid}")), True) for pid in (found.a, found.b)),
+        *(Column(name, max(8, len(name)), True) for name in names),
         Column("RELATION", 14),
         Column("WHAT", None),
     )
@@ -77,8 +79,15 @@ def diff_rows(found: Diff, regions: Sequence[Region]) -> Iterator[tuple[Cell, ..
             continue
         span = part.pair.span_a if part.pair.a is not None else part.pair.span_b
         relation = part.pair.relation
-        texts = (f"{span[0]:x}", *map(number, counts), relation, _what(part, mapping, known))
+        shown = map(number, counts) if found.by == "frames" else _by_smaps(part)
+        texts = (f"{span[0]:x}", *shown, relation, _what(part, mapping, known))
         yield tuple(Cell(text, "changed" if pages.different_frame else "") for text in texts)
+
+
+def _by_smaps(part: Part) -> Iterator[str]:
+    for side in (part.smaps_a, part.smaps_b):
+        for amount in (side.shared_bytes, side.private_bytes) if side is not None else (None, None):
+            yield "–" if amount is None else short_size(amount)
 
 
 def _interest(part: Part) -> tuple[int, int]:
@@ -108,7 +117,7 @@ def diff_summary(found: Diff) -> str:
         f"only in {found.b}: {amount(total.only_b)}"
     )
     if found.by != "frames":
-        text += "; which frames they are only root may read"
+        text += "; which frames only root may read: shared and private are those of smaps"
     changed = found.changed_a + found.changed_b
     if changed:
         text += f"; {changed} pages changed while they were read"
