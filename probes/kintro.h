@@ -155,6 +155,21 @@ static inline bool wanted(void)
     return is_target() && passes();
 }
 
+/* At sched_process_exit: whether no thread of the process lives any more. Kernels before 6.16 do not say:
+ * there the count of live threads is 0 for two threads that leave at the same moment. */
+static inline bool none_lives(struct bpf_raw_tracepoint_args *ctx, struct task_struct *task)
+{
+#if SCHED_PROCESS_EXIT_ARGS >= 2
+    return (u8)ctx->args[1];
+#else
+    struct signal_struct *signal = NULL;
+    s32 live = 0;
+    READ(signal, task, signal);
+    bpf_probe_read_kernel(&live, sizeof(live), &signal->live);
+    return !live;
+#endif
+}
+
 /* To be called for every new process, before the other filters: a target's descendants are followed through
  * those that do not pass them. */
 static inline void follow_fork(u32 child_tgid)

@@ -152,25 +152,21 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 BPF_TABLE("lru_hash", u64, u8, ended, 65536); /* processes that ended, by start time and pid */
 #endif
 
-/* Whether the last thread leaves. Kernels before 6.16 do not say: there the count of live threads is 0 for
- * two threads that leave at the same moment, and the first to come here is taken. */
+/* Whether the last thread leaves. Where none_lives says so for two of them, the first to come here is taken.
+ */
 static inline bool last_thread(struct bpf_raw_tracepoint_args *ctx, struct task_struct *task)
 {
-#if SCHED_PROCESS_EXIT_ARGS >= 2
-    return (u8)ctx->args[1];
-#else
-    struct signal_struct *signal = NULL;
-    s32 live = 0;
+    bool last = none_lives(ctx, task);
+#if SCHED_PROCESS_EXIT_ARGS < 2
     u32 tgid = 0;
     u8 one = 1;
-    READ(signal, task, signal);
-    bpf_probe_read_kernel(&live, sizeof(live), &signal->live);
-    if (live)
+    if (!last)
         return false;
     READ(tgid, task, tgid);
     u64 key = process_start(task) << 22 | tgid;
-    return ended.insert(&key, &one) == 0;
+    last = ended.insert(&key, &one) == 0;
 #endif
+    return last;
 }
 
 /* A task begins to exit. It is reported when it has left its CPU for the last time: then its figures are

@@ -109,19 +109,6 @@ int tp_sched_process_free(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-static inline bool last_thread(struct bpf_raw_tracepoint_args *ctx, struct task_struct *task)
-{
-#if SCHED_PROCESS_EXIT_ARGS >= 2
-    return (u8)ctx->args[1];
-#else
-    struct signal_struct *signal = NULL;
-    s32 live = 0;
-    READ(signal, task, signal);
-    bpf_probe_read_kernel(&live, sizeof(live), &signal->live);
-    return !live;
-#endif
-}
-
 #define CHILDREN_MAX 256 /* of a task that ends while user space looks for descendants */
 
 static inline void adopt_children(struct task_struct *task)
@@ -153,7 +140,7 @@ int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
     struct thread_record *record = threads.lookup(&tid);
 
     adopt_children(task);
-    if (last_thread(ctx, task))
+    if (none_lives(ctx, task))
         forget_process(ids >> 32);
     if (!record)
         return 0;

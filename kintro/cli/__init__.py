@@ -12,14 +12,8 @@ from collections.abc import Sequence
 from kintro import __version__
 from kintro.errors import EX_IOERR, EX_SOFTWARE, EX_USAGE, KintroError
 
-VERBS = (
-    "trace-fork",
-    "syscalls",
-    "maps",
-    "replay",
-    "doctor",
-    "completion",
-)  # each is kintro/cli/<verb with _>.py
+# Each is kintro/cli/<verb with _>.py.
+VERBS = ("trace-fork", "syscalls", "maps", "replay", "doctor", "completion")
 
 
 class _HelpFormat(argparse.HelpFormatter):

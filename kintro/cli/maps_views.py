@@ -62,9 +62,8 @@ def _picked(args: argparse.Namespace, space: AddressSpace) -> list[Region]:
 def _lines(columns: Any, rows: Any, output: Output) -> None:
     from kintro.renderers import terminal
 
-    output.line(terminal.heading(columns, output.width, output.colour))
-    for row in rows:
-        output.line(terminal.line(columns, row, output.width, output.colour))
+    for line in terminal.lines(columns, rows, output.width, output.colour):
+        output.line(line)
 
 
 def physical(args: argparse.Namespace, of: AddressSpace, output: Output) -> None:

@@ -121,9 +121,8 @@ class _View:
         wide, octaves = syscalls_text.is_wide(out.width), syscalls_text.octaves(calls)
         columns = syscalls_text.columns(wide, self._by_process, syscalls_text.scale_ns(octaves))
         comms = {process.key: process.comm for process in account.processes}
-        out.line(terminal.heading(columns, out.width, out.colour))
-        for call in calls:
-            row = syscalls_text.row(call, octaves, columns, comms)
-            out.line(terminal.line(columns, row, out.width, out.colour))
+        rows = (syscalls_text.row(call, octaves, columns, comms) for call in calls)
+        for line in terminal.lines(columns, rows, out.width, out.colour):
+            out.line(line)
         for text in syscalls_text.summary_lines(account):
             out.line(terminal.styled(text, "title", out.colour))

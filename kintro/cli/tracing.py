@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import kintro
@@ -125,6 +125,11 @@ def _require_sense(args: argparse.Namespace) -> None:
         "--as-root is for a command": args.as_root and not args.command,
         "--comm: the kernel keeps 15 bytes of a name": len(os.fsencode(args.comm or "")) > 15,
     }
+    refuse(wrong)
+
+
+def refuse(wrong: Mapping[str, object]) -> None:
+    """KintroError (2) for the first message whose condition is true."""
     for message, is_so in wrong.items():
         if is_so:
             raise KintroError(message, None, EX_USAGE)
@@ -218,7 +223,7 @@ class _Saver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._try(lambda writer: writer.close())
+        self._try(methodcaller("close"))
 
     def columns(self, observer: Any) -> Any:
         """The order for a Trace that saves what it sees."""
@@ -246,11 +251,11 @@ class _Saver:
         self._writer = SessionWriter(args.save, observer.dtypes(), header)
 
     def close(self, begin_ns: int, counts: Mapping[str, Any] | None) -> None:
-        self._try(lambda writer: writer.close({"begin_ns": begin_ns, "counts": counts}))
+        self._try(methodcaller("close", {"begin_ns": begin_ns, "counts": counts}))
 
     def _write(self, batch: Mapping[str, Any]) -> None:
         for kind, events in batch.items():
-            self._try(partial(_write, kind, events))
+            self._try(methodcaller("write", kind, events))
 
     def _try(self, call: Callable[[Any], None]) -> None:
         if self._writer is None or self.error is not None:
@@ -266,10 +271,6 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The options of this command line that are not at their default."""
     ours = ("run", "verb", "parser", "behind_dashes")
     return {name: value for name, value in vars(args).items() if value and name not in ours}
-
-
-def _write(kind: str, events: Any, writer: Any) -> None:
-    writer.write(kind, events)
 
 
 def wait(command: Any, signals: Any) -> None:

@@ -17,7 +17,6 @@ from kintro.sources import procfs
 from kintro.sources.elf import Elf, read_elf
 from kintro.sources.proc_limits import Auxv, read_auxv
 
-_PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _TRIES, _PAUSE_S = 5, 0.001  # for the stack pointers of threads that run
 
 
@@ -70,7 +69,7 @@ def _rollup(pid: int) -> m.Usage | None:
 
 def _why_none(facts: procfs.Stat) -> str:
     name = f"process {facts.pid} ({facts.comm.decode('utf-8', 'backslashreplace')})"
-    if facts.flags & _PF_KTHREAD:
+    if facts.is_kernel_thread:
         return f"{name} is a kernel thread: it has no address space of its own"
     if facts.state in "ZX":
         return f"{name} has ended: its address space is gone"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kintro.renderers.text import cells, fit, pad
 from kintro.shapes import Cell, Column, Table, Tree, TreeRow
@@ -29,6 +29,15 @@ def line(columns: Sequence[Column], row: Sequence[Cell], width: int | None, colo
 
 def heading(columns: Sequence[Column], width: int | None, colour: bool) -> str:
     return line(columns, [Cell(column.title, "title") for column in columns], width, colour)
+
+
+def lines(
+    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int | None, colour: bool
+) -> Iterator[str]:
+    """A heading and the rows."""
+    yield heading(columns, width, colour)
+    for row in rows:
+        yield line(columns, row, width, colour)
 
 
 def tree(shape: Tree, width: int | None, colour: bool) -> Iterator[str]:

@@ -110,28 +110,28 @@ class Loading:
         self._parameters = {"CPUS": self.cpus, **self.filters.defines(), **(defines or {})}
         self._key, self._store = kept.key_of(self.text, self._parameters), kept.Store()
         self._loaded: Loaded | None = None
+        self._fresh = fresh
         self._thread = threading.Thread(target=self._load_kept)
-        if not fresh:
-            self._thread.start()
+        self._thread.start()
 
     def result(self) -> Loaded:
         """Waits for it. KintroError where bcc, the kernel or the verifier refuse."""
-        if self._thread.ident is not None:  # started
-            self._thread.join()
+        self._thread.join()
         self._loaded = self._loaded or self._compiled()
         return self._loaded
 
     def close(self) -> None:
         """Closes what has been loaded: where nothing else holds it, it is gone."""
-        if self._thread.ident is not None:  # started
-            self._thread.join()
+        self._thread.join()
         for fds in self._loaded or ():
             while fds:
                 os.close(fds.popitem()[1])
 
     def _load_kept(self) -> None:
-        image = self._store.read(self._key) if self._key is not None else None
-        if self._key is not None and image is not None:
+        if self._key is None or self._fresh:
+            return
+        image = self._store.read(self._key)
+        if image is not None:
             try:
                 self._loaded = kept.loaded(image)
             except Exception:  # whatever is wrong with it

@@ -23,6 +23,7 @@ import numpy as np
 
 from kintro.errors import EX_NOINPUT, EX_NOPERM, EX_UNAVAILABLE, KintroError
 from kintro.sources import host
+from kintro.sources.procfs import PF_KTHREAD
 
 PAGE_BYTES = mmap.PAGESIZE
 ENTRY_BYTES = 8
@@ -42,7 +43,6 @@ _PAGE_IS_FILE, _PAGE_IS_PRESENT, _PAGE_IS_SWAPPED, _PAGE_IS_PFNZERO, _PAGE_IS_HU
 _SCAN_ARG = struct.Struct("12Q")  # struct pm_scan_arg
 _PAGEMAP_SCAN = 3 << 30 | _SCAN_ARG.size << 16 | ord("f") << 8 | 16  # _IOWR('f', 16, struct pm_scan_arg)
 _REGIONS_MAX = 4096  # of struct page_region in one call
-_PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
 _CHUNK = 1 << 19  # entries read at once where there is no PAGEMAP_SCAN: 2 GiB of addresses
 _GAP = 8  # a read costs 0.8 µs, an entry of /proc/kpagecount 80 ns: reading on beats another read up to here
@@ -202,7 +202,7 @@ class Pagemap:
         if stat is None:
             return KintroError(f"no such process: {self._pid}", None, EX_NOINPUT)
         words = stat.rpartition(")")[2].split()  # from the state on, proc_pid_stat(5)
-        if int(words[6]) & _PF_KTHREAD:
+        if int(words[6]) & PF_KTHREAD:
             return KintroError(
                 f"process {self._pid} is a thread of the kernel: no memory of its own", None, EX_NOINPUT
             )

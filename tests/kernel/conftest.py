@@ -13,8 +13,16 @@ import pytest
 from kintro.sources.kept import FOLDER
 
 from .harness import WORKLOADS
+from .touching import Touched, touching
 
 TRACEFS = Path("/sys/kernel/tracing")
+
+
+@pytest.fixture
+def touched() -> Iterator[Touched]:
+    """A watched process that touches memory as it is told."""
+    with touching() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ pytestmark = [
     pytest.mark.kernel,
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86 tells when a fault begins"),
 ]
-
-
-@pytest.fixture
-def touched() -> Iterator[Touched]:
-    with touching() as found:
-        yield found
 
 
 def test_writes_to_fresh_pages(touched: Touched) -> None:

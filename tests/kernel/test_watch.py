@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,12 +16,6 @@ pytestmark = [
     pytest.mark.kernel,
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86 tells when a fault begins"),
 ]
-
-
-@pytest.fixture
-def touched() -> Iterator[Touched]:
-    with touching() as found:
-        yield found
 
 
 def test_mappings_come_and_go(touched: Touched) -> None:
