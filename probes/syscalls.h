@@ -4,8 +4,6 @@
 #define SLOTS 512         /* what results are kept by: a number below OTHER_SLOT, or one of these */
 #define OTHER_SLOT 510    /* all numbers from here on */
 #define COMPAT_SLOT 511   /* 32-bit calls, whose numbers mean something else */
-#define BUCKETS 128       /* four for each power of two */
-#define FIRST_EXPONENT 5  /* below 40 ns: bucket 0; from 2^37 * 7 / 8 ns on: the last */
 #define UNFINISHED 0xffff /* in place of an error: a call that the thread did not live to see end */
 
 #define TS_COMPAT 0x0002 /* arch/x86/include/asm/thread_info.h */
@@ -97,28 +95,6 @@ struct leaving {
     u32 stime;
 };
 BPF_HASH(leaving, u64, struct leaving, 65536); /* by address of the task */
-
-/* The current task, and a u32 of it. Where the verifier knows the task's type that is a plain load, else a
- * call; bcc would make the load a call too, hence the assembly. */
-#ifdef HAVE_BPF_GET_CURRENT_TASK_BTF
-#define CURRENT() bpf_get_current_task_btf()
-#define LOAD(task, member)                                                                                   \
-    ({                                                                                                       \
-        u32 loaded;                                                                                          \
-        asm volatile("%0 = *(u32 *)(%1 + %2)"                                                                \
-                     : "=r"(loaded)                                                                          \
-                     : "r"(task), "i"(__builtin_offsetof(struct task_struct, member)));                      \
-        loaded;                                                                                              \
-    })
-#else
-#define CURRENT() ((struct task_struct *)bpf_get_current_task())
-#define LOAD(task, member)                                                                                   \
-    ({                                                                                                       \
-        u32 loaded = 0;                                                                                      \
-        bpf_probe_read_kernel(&loaded, sizeof(loaded), &(task)->member);                                     \
-        loaded;                                                                                              \
-    })
-#endif
 
 static inline u32 coarse(u64 ns)
 {

@@ -1,0 +1,165 @@
+/* How the tasks of switches.c come by their records, and what is asked of them. */
+
+#define TASK_DEAD 0x00000080 /* include/linux/sched.h */
+
+/* Where nobody is filtered out all are shown, also those that never leave a CPU. */
+#if defined(FILTER_TARGETS) || defined(FILTER_UID) || defined(FILTER_COMM_LOW) || defined(FILTER_CGROUP) ||  \
+    defined(FILTER_PIDNS)
+#define NEW USED
+#else
+#define NEW (USED | WANTED | SHOWN)
+#endif
+
+/* When tracing began; 0 before and after. */
+static inline u64 begin(void)
+{
+    u32 zero = 0;
+    u64 *begin_ns = begun.lookup(&zero);
+    return begin_ns ? *begin_ns : 0;
+}
+
+/* The state in which the current task leaves its CPU; 0: it would go on. */
+static inline u32 state_of(struct bpf_raw_tracepoint_args *ctx, struct task_struct *prev)
+{
+    if (ctx->args[0]) /* preempted, whatever its state is */
+        return 0;
+#if SCHED_SWITCH_ARGS >= 4
+    return ctx->args[3];
+#elif defined(HAVE_TASK_STRUCT___STATE)
+    return LOAD(prev, __state);
+#else
+    return LOAD_AS(u64, prev, state);
+#endif
+}
+
+static inline u32 slot_of(u32 tid)
+{
+    u32 *slot = slots.lookup(&tid);
+    return slot ? *slot : 0;
+}
+
+static inline void drop_slot(u32 tid, u32 slot)
+{
+    u32 zero = 0;
+    if (slot_of(tid) != slot)
+        return; /* the tid is another's by now */
+#ifdef TID_INDEX
+    slots.update(&tid, &zero);
+#else
+    slots.delete(&tid);
+#endif
+}
+
+/* To be called with interrupts off. 0: there is none left. */
+static inline u32 fresh_slot(struct cpu_state *here)
+{
+    u32 mine = 1;
+    if (here->next_slot == here->end_slot) {
+        u32 chunk = 0;
+        for (int i = 0; i < CHUNK_TRIES; i++) {
+            chunk = here->chunk + (CPUS + CHUNK) / CHUNK;
+            if (chunk >= TASKS / CHUNK)
+                return 0;
+            here->chunk++;
+            if (claims.insert(&chunk, &mine) == 0)
+                break;
+            chunk = 0;
+        }
+        if (!chunk)
+            return 0;
+        here->next_slot = chunk * CHUNK;
+        here->end_slot = here->next_slot + CHUNK;
+    }
+    return here->next_slot++;
+}
+
+/* A record for a task that was off the CPU since then. Returns its slot, 0 if there is none. */
+static inline u32 add_task(struct cpu_state *here, struct task_struct *task, u64 ids, u32 flags, u64 since_ns)
+{
+    u32 slot = fresh_slot(here), tid = ids;
+    struct task_record *record = tasks.lookup(&slot);
+    u64 nivcsw = 0;
+
+    if (!slot || !record || slots.update(&tid, &slot)) {
+        count(tasks_lost);
+        return 0;
+    }
+    READ(record->nvcsw, task, nvcsw);
+    READ(nivcsw, task, nivcsw);
+    READ(record->start_ns, task, start_time);
+    bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
+    record->told = record->nvcsw + nivcsw;
+    record->in_ns = record->out_ns = since_ns;
+    record->tid = tid;
+    record->tgid = ids >> 32;
+    record->flags = NEW | flags;
+    return slot;
+}
+
+/* The first that is seen on a CPU: the current task has been there since tracing began. `switches`: how many
+ * it has made meanwhile, that is now, by the kernel's count; whether that was voluntary. */
+static inline void settle(struct cpu_state *here, struct task_struct *task, u32 cpu, u64 begin_ns,
+                          u32 switches, u32 voluntary)
+{
+    u64 ids = bpf_get_current_pid_tgid();
+    u32 slot = 1 + cpu;
+    struct task_record *record;
+
+    ids = ids << 32 | ids >> 32;
+    if (!(u32)ids)
+        ids = 0;
+    else
+        slot = add_task(here, task, ids, CUT, begin_ns);
+    here->tid = ids;
+    here->slot = slot;
+    here->in_ns = begin_ns;
+    record = tasks.lookup(&slot);
+    if (!slot || !record)
+        return;
+    record->cpu = cpu + 1;
+    if (!ids) {
+        record->told = LOAD_AS(u64, task, nvcsw) + LOAD_AS(u64, task, nivcsw);
+        record->nvcsw = LOAD_AS(u64, task, nvcsw);
+        record->in_ns = begin_ns;
+        record->flags = NEW | CUT;
+    }
+    record->told -= switches;
+    record->nvcsw -= voluntary;
+}
+
+/* Whether the current task, whose record it is, passes the filters. */
+static inline bool counts(struct task_record *record)
+{
+#ifdef FILTER_TARGETS
+    if (!(record->flags & PICKED)) {
+        if (!is_target())
+            return false;
+        record->flags |= PICKED;
+    }
+#endif
+    return passes();
+}
+
+static inline void add_to(u32 *buckets, u64 ns)
+{
+    u64 bucket = bucket_of(ns);
+    asm volatile("%0 &= 127" : "+r"(bucket)); /* BUCKETS - 1, for the verifier of Linux 6.1 */
+    buckets[bucket]++;
+}
+
+static inline void count_wakes(struct task_record *record, u32 slot)
+{
+    u64 key = (u64)slot << 32 | record->waker_slot, zero = 0, *number;
+
+    if (!record->wakes)
+        return;
+    number = wakers.lookup(&key);
+    if (!number) {
+        wakers.insert(&key, &zero);
+        number = wakers.lookup(&key);
+    }
+    if (number)
+        *number += record->wakes;
+    else
+        count_many(wakers_lost, record->wakes);
+}
