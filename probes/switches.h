@@ -65,7 +65,7 @@ struct cpu_state {
     u32 next_slot;
     u32 end_slot;
     u32 tid;
-    u64 reserved[6]; /* so that no two CPUs share a cache line */
+    char reserved[56]; /* so that no two CPUs share a cache line */
 };
 
 struct pair_counts {

@@ -12,7 +12,7 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import faults_records, lifecycle_records, syscalls_records
+from kintro.observers import buckets, faults_records, lifecycle_records, syscalls_records
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -188,12 +188,17 @@ def test_what_is_counted_of_faults_in_c_and_in_python() -> None:
 
 
 def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
-    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "BUCKETS", "FIRST_EXPONENT"):
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT"):
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
     assert constant("probes/syscalls.h", r"^    HELD = (\d+),") == syscalls_records.HELD
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
+
+
+def test_buckets_of_durations_in_c_and_in_python() -> None:
+    for name in ("BUCKETS", "FIRST_EXPONENT"):
+        assert getattr(buckets, name) == constant("probes/buckets.h", rf"^#define {name} (\d+)\b")
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:

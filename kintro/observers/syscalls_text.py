@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kintro.observers.syscalls import bounds_ns, percentile_ns
+from kintro.observers.buckets import bounds_ns
+from kintro.observers.syscalls import percentile_ns
 from kintro.observers.syscalls_records import Account, Process, ProcessKey, Syscall
 from kintro.renderers.text import duration, fit, printable
 from kintro.shapes import Cell, Column
