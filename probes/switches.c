@@ -78,17 +78,24 @@ static inline void add_turn(struct task_record *record, u32 cpu, u64 now_ns)
         record->migrations++;
 }
 
-/* `prev` leaves the CPU. */
-static inline void leave(struct task_record *record, struct task_struct *prev, u32 cpu, u32 slot,
+/* What the kernel has counted of a task, with the switch under way. */
+struct told {
+    u64 nvcsw;
+    u64 nivcsw;
+    u64 runtime_ns;
+};
+
+/* The task leaves the CPU. `shown`: whether it passes the filters. */
+static inline void leave(struct task_record *record, struct told *told, bool shown, u32 cpu, u32 slot,
                          u32 next_slot, u32 state, u64 now_ns)
 {
-    u64 nvcsw = LOAD_AS(u64, prev, nvcsw), told = nvcsw + LOAD_AS(u64, prev, nivcsw);
-    bool voluntary = nvcsw != record->nvcsw;
+    u64 switches = told->nvcsw + told->nivcsw;
+    bool voluntary = told->nvcsw != record->nvcsw;
 
-    if (counts(record)) {
+    if (shown) {
         record->switches++;
         record->voluntary += voluntary;
-        record->unseen += (u32)(told - record->told) - 1;
+        record->unseen += (u32)(switches - record->told) - 1;
         add_turn(record, cpu, now_ns);
         record->flags |= WANTED | SHOWN;
     } else {
@@ -99,8 +106,9 @@ static inline void leave(struct task_record *record, struct task_struct *prev, u
     if (state)
         record->flags |= ASLEEP;
     record->waited_ns = record->slept_ns = 0;
-    record->nvcsw = nvcsw;
-    record->told = told;
+    record->nvcsw = told->nvcsw;
+    record->told = switches;
+    record->runtime_ns = told->runtime_ns;
     record->cpu = cpu + 1;
     record->out_ns = now_ns;
     if (state & TASK_DEAD) {
@@ -129,10 +137,66 @@ static inline void enter(struct task_record *record, u64 now_ns)
     }
 }
 
+static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u64 ids, u32 slot, u64 now_ns)
+{
+    struct task_record *record = tasks.lookup(&slot);
+
+    here->task = (u64)task;
+    here->tid = ids;
+    here->slot = slot;
+    here->in_ns = now_ns;
+    if (!record || !slot)
+        return;
+    if (ids)
+        enter(record, now_ns);
+    else
+        record->in_ns = now_ns;
+}
+
+static inline void count_switch(struct cpu_state *here, u64 now_ns)
+{
+    if (here->tid)
+        here->busy_ns += now_ns - here->in_ns;
+    else
+        here->idle_ns += now_ns - here->in_ns;
+    here->switches++;
+}
+
+/* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
+ * of. When it was is known from the time that the kernel has counted for the other. */
+static inline void make_up(struct cpu_state *here, struct task_struct *current, u64 ids, u32 cpu,
+                           u64 begin_ns, u64 now_ns)
+{
+    struct task_struct *gone = (struct task_struct *)here->task;
+    u32 slot = here->slot, next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
+    struct task_record *record = tasks.lookup(&slot);
+    struct told told = {};
+    u64 left_ns = here->in_ns;
+
+    count(untold);
+    if (!next_slot)
+        next_slot = add_task(here, current, ids, CUT, begin_ns);
+    if (slot && record) {
+        READ(told.nvcsw, gone, nvcsw);
+        READ(told.nivcsw, gone, nivcsw);
+        READ(told.runtime_ns, gone, se.sum_exec_runtime);
+        if (here->tid)
+            left_ns += told.runtime_ns - record->runtime_ns;
+        else
+            left_ns = now_ns;
+        if (left_ns > now_ns)
+            left_ns = now_ns;
+        leave(record, &told, record->flags & WANTED, cpu, slot, next_slot, told.nvcsw != record->nvcsw,
+              left_ns);
+    }
+    count_switch(here, left_ns);
+    take_cpu(here, current, ids, next_slot, left_ns);
+}
+
 int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *prev = CURRENT(), *next = (struct task_struct *)ctx->args[2];
-    u32 cpu = bpf_get_smp_processor_id(), state = state_of(ctx, prev), prev_slot, next_slot;
+    u32 cpu = bpf_get_smp_processor_id(), state = state_of(ctx, prev), tid = LOAD(prev, pid), slot, next_slot;
     struct cpu_state *here = cpus.lookup(&cpu);
     struct task_record *record;
     u64 begin_ns = begin(), now_ns, ids = 0;
@@ -142,31 +206,21 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
     now_ns = bpf_ktime_get_ns();
     if (!here->in_ns)
         settle(here, prev, cpu, begin_ns, 1, state != 0);
-    if (here->tid)
-        here->busy_ns += now_ns - here->in_ns;
-    else
-        here->idle_ns += now_ns - here->in_ns;
-    here->switches++;
+    if (here->tid != tid)
+        make_up(here, prev, (u64)LOAD(prev, tgid) << 32 | tid, cpu, begin_ns, now_ns);
     bpf_probe_read_kernel(&ids, sizeof(ids), &next->pid);
-    here->tid = ids;
     next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
     if (!next_slot)
         next_slot = add_task(here, next, ids, CUT, begin_ns);
-    prev_slot = here->slot;
-    record = tasks.lookup(&prev_slot);
-    if (prev_slot && record)
-        leave(record, prev, cpu, prev_slot, next_slot, state, now_ns);
-    here->slot = next_slot;
-    here->in_ns = now_ns;
-    if (!ids)
-        next_slot = 1 + cpu;
-    record = tasks.lookup(&next_slot);
-    if (!record || !next_slot)
-        return 0;
-    if (ids)
-        enter(record, now_ns);
-    else
-        record->in_ns = now_ns;
+    slot = here->slot;
+    record = tasks.lookup(&slot);
+    if (slot && record) {
+        struct told told = {LOAD_AS(u64, prev, nvcsw), LOAD_AS(u64, prev, nivcsw),
+                            LOAD_AS(u64, prev, se.sum_exec_runtime)};
+        leave(record, &told, counts(record), cpu, slot, next_slot, state, now_ns);
+    }
+    count_switch(here, now_ns);
+    take_cpu(here, next, ids, next_slot, now_ns);
     return 0;
 }
 

@@ -28,10 +28,11 @@ struct task_record {
     u64 runnable_ns; /* but not running */
     u64 switches;
     u64 voluntary;
-    u64 nvcsw;     /* the kernel's own count at its last switch, */
-    u64 told;      /* and that of all its switches */
-    u64 slept_ns;  /* before the turn under way */
-    u64 waited_ns; /* the same */
+    u64 nvcsw;      /* the kernel's own count at its last switch, */
+    u64 told;       /* and that of all its switches */
+    u64 runtime_ns; /* the kernel's own count of its time on CPUs, the same */
+    u64 slept_ns;   /* before the turn under way */
+    u64 waited_ns;  /* the same */
     u64 wait_max_ns;
     u64 slice_max_ns;
     u64 start_ns;
@@ -59,13 +60,14 @@ struct cpu_state {
     u64 idle_ns;
     u64 kernel_first; /* the kernel's count of its switches less ours: at the first census, */
     u64 kernel_last;  /* and at the last */
-    u32 slot;         /* of the task; 0: it has none */
+    u64 task;         /* its address */
+    u32 slot;         /* 0: it has none */
     u32 censuses;
     u32 chunk; /* the next that may be free */
     u32 next_slot;
     u32 end_slot;
     u32 tid;
-    char reserved[56]; /* so that no two CPUs share a cache line */
+    char reserved[48]; /* so that no two CPUs share a cache line */
 };
 
 struct pair_counts {
@@ -77,8 +79,9 @@ COUNTER(tasks_created, 16);
 COUNTER(tasks_lost, 17); /* turns and wake-ups of tasks that found no room for a record */
 COUNTER(pairs_lost, 18);
 COUNTER(wakers_lost, 19);
-COUNTER(left, 20);  /* threads that began to exit, */
-COUNTER(freed, 21); /* and those of them that have left their CPU for the last time */
+COUNTER(untold, 20); /* switches that the tracepoint did not tell of */
+COUNTER(left, 21);   /* threads that began to exit, */
+COUNTER(freed, 22);  /* and those of them that have left their CPU for the last time */
 
 BPF_F_TABLE("array", u32, u64, begun, 1, BPF_F_MMAPABLE); /* CLOCK_MONOTONIC; 0: nothing is counted */
 BPF_F_TABLE("array", u32, u64, held, 1, BPF_F_MMAPABLE);  /* a tid that counts from its next exec on */

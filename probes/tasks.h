@@ -86,6 +86,7 @@ static inline u32 add_task(struct cpu_state *here, struct task_struct *task, u64
     }
     READ(record->nvcsw, task, nvcsw);
     READ(nivcsw, task, nivcsw);
+    READ(record->runtime_ns, task, se.sum_exec_runtime);
     READ(record->start_ns, task, start_time);
     bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
     record->told = record->nvcsw + nivcsw;
@@ -110,6 +111,7 @@ static inline void settle(struct cpu_state *here, struct task_struct *task, u32 
         ids = 0;
     else
         slot = add_task(here, task, ids, CUT, begin_ns);
+    here->task = (u64)task;
     here->tid = ids;
     here->slot = slot;
     here->in_ns = begin_ns;
