@@ -106,10 +106,7 @@ static inline void settle(struct cpu_state *here, struct task_struct *task, u32 
     u32 slot = 1 + cpu;
     struct task_record *record;
 
-    ids = ids << 32 | ids >> 32;
-    if (!(u32)ids)
-        ids = 0;
-    else
+    if (ids)
         slot = add_task(here, task, ids, CUT, begin_ns);
     here->task = (u64)task;
     here->tid = ids;

@@ -81,6 +81,7 @@ class Account(NamedTuple):
     pairs: Mapping[Pair, Swaps]  # those with one of `tasks`
     wakes: Mapping[Pair, int]  # of `tasks`
     sleeps: Sequence[int]  # of all tasks together: from leaving the CPU until being woken
+    untold: int  # switches that the tracepoint did not tell of, known by who was there next
     lost: int
     moving: bool = False  # read while switches went on: not all figures are of one moment
 
