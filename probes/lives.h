@@ -41,7 +41,8 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
         record->told = record->nvcsw + LOAD_AS(u64, task, nivcsw);
         record->in_ns = bpf_ktime_get_ns();
         record->switches = record->voluntary = record->unseen = record->migrations = 0;
-        record->on_cpu_ns = record->blocked_ns = record->runnable_ns = 0;
+        record->on_cpu_ns = record->used_ns = record->blocked_ns = record->runnable_ns = 0;
+        record->runtime_ns = LOAD_AS(u64, task, se.sum_exec_runtime);
         record->slept_ns = record->waited_ns = record->wait_max_ns = record->slice_max_ns = 0;
         record->flags = (record->flags & ~(WAITED | SLEPT)) | CUT;
         record->next_slot = record->waker_slot = record->wakes = 0;
@@ -87,17 +88,11 @@ int run_census(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     if (!here->in_ns)
         settle(here, task, cpu, begin_ns, 0, 0);
-#if defined(HAVE_SCHED_ENTITY_CFS_RQ) && defined(HAVE_CFS_RQ_RQ)
-    struct cfs_rq *cfs_rq = NULL;
-    struct rq *rq = NULL;
-    u64 switches = 0;
-    READ(cfs_rq, task, se.cfs_rq);
-    READ(rq, cfs_rq, rq);
-    READ(switches, rq, nr_switches);
-    here->kernel_last = switches - here->switches;
+    here->kernel_last = kernel_switches(task);
+    if (here->kernel_last)
+        here->kernel_last -= here->switches;
     if (!here->censuses)
         here->kernel_first = here->kernel_last;
-#endif
     here->censuses++;
     slot = here->slot;
     record = tasks.lookup(&slot);

@@ -94,6 +94,7 @@ static inline void leave(struct task_record *record, struct told *told, bool sho
 
     if (shown) {
         record->switches++;
+        record->used_ns += told->runtime_ns - record->runtime_ns;
         record->voluntary += voluntary;
         record->unseen += (u32)(switches - record->told) - 1;
         add_turn(record, cpu, now_ns);
@@ -163,7 +164,8 @@ static inline void count_switch(struct cpu_state *here, u64 now_ns)
 }
 
 /* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
- * of. When it was is known from the time that the kernel has counted for the other. */
+ * of. When it was is known from the time that the kernel has counted for the other. If there were several,
+ * those in between are counted for the CPU alone. */
 static inline void make_up(struct cpu_state *here, struct task_struct *current, u64 ids, u32 cpu,
                            u64 begin_ns, u64 now_ns)
 {
@@ -171,9 +173,14 @@ static inline void make_up(struct cpu_state *here, struct task_struct *current, 
     u32 slot = here->slot, next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
     struct task_record *record = tasks.lookup(&slot);
     struct told told = {};
-    u64 left_ns = here->in_ns;
+    u64 left_ns = here->in_ns, kernel = kernel_switches(current), number = 1;
 
-    count(untold);
+    if (kernel && here->censuses)
+        number = kernel - 1 - here->kernel_first - here->switches; /* but for the one under way */
+    if (number - 1 > 1000)
+        number = 1;
+    here->switches += number - 1;
+    count_many(untold, number);
     if (!next_slot)
         next_slot = add_task(here, current, ids, CUT, begin_ns);
     if (slot && record) {

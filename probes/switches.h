@@ -26,6 +26,7 @@ struct task_record {
     u64 on_cpu_ns; /* until it last left a CPU, as all that is counted */
     u64 blocked_ns;
     u64 runnable_ns; /* but not running */
+    u64 used_ns;     /* as on_cpu_ns, by the kernel's own count */
     u64 switches;
     u64 voluntary;
     u64 nvcsw;      /* the kernel's own count at its last switch, */

@@ -32,6 +32,20 @@ static inline u32 state_of(struct bpf_raw_tracepoint_args *ctx, struct task_stru
 #endif
 }
 
+/* The kernel's own count of this CPU's switches, by way of the current task; 0 if it does not tell. */
+static inline u64 kernel_switches(struct task_struct *task)
+{
+    u64 switches = 0;
+#if defined(HAVE_SCHED_ENTITY_CFS_RQ) && defined(HAVE_CFS_RQ_RQ)
+    struct cfs_rq *cfs_rq = NULL;
+    struct rq *rq = NULL;
+    READ(cfs_rq, task, se.cfs_rq);
+    READ(rq, cfs_rq, rq);
+    READ(switches, rq, nr_switches);
+#endif
+    return switches;
+}
+
 static inline u32 slot_of(u32 tid)
 {
     u32 *slot = slots.lookup(&tid);

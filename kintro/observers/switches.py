@@ -43,6 +43,7 @@ def account(last: Reading, first: Reading, whole_system: bool, moving: bool = Fa
     pairs = {pair: _less(swaps, first.pairs.get(pair, _NO_SWAPS)) for pair, swaps in last.pairs.items()}
     more = {name: value - first.counters.get(name, 0) for name, value in last.counters.items()}
     return Account(
+        first.ts_ns,
         last.ts_ns - first.ts_ns,
         whole_system,
         {slot: task for slot, task in tasks.items() if task.switches or task.on_cpu_ns or task.runnable_ns},
@@ -74,7 +75,7 @@ def task_since(now: Task, before: Task | None) -> Task:
     """A task's figures without those it had before; the longest are then as exact as buckets are."""
     if before is None:
         return now
-    figures = [b - a for a, b in zip(before[1:8], now[1:8])]
+    figures = [b - a for a, b in zip(before[1:9], now[1:9])]
     waits, slices = (
         [b - a for a, b in zip(*both)] for both in ((before.waits, now.waits), (before.slices, now.slices))
     )

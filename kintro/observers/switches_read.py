@@ -132,6 +132,7 @@ def task_of(row: Any, name: Name, cpu: int | None, ts_ns: int) -> Task:
         on_cpu_ns,
         blocked_ns,
         runnable_ns,
+        int(row["used_ns"]),
         *(int(row[of]) for of in ("wait_max_ns", "slice_max_ns")),
         row["waits"].tolist(),
         row["slices"].tolist(),

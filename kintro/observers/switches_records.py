@@ -39,6 +39,7 @@ class Task(NamedTuple):
     on_cpu_ns: int
     blocked_ns: int  # from leaving a CPU until it was woken
     runnable_ns: int  # but not running
+    runtime_ns: int  # on a CPU by the kernel's own count, until it last left one
     wait_max_ns: int  # of the waits in `waits`
     slice_max_ns: int
     waits: Sequence[int]  # for a CPU, those that began and ended in the trace: see buckets.bounds_ns
@@ -73,6 +74,7 @@ class Swaps(NamedTuple):
 class Account(NamedTuple):
     """What was counted in a trace or an interval."""
 
+    begin_ns: int  # CLOCK_MONOTONIC
     duration_ns: int
     whole_system: bool  # else only the tasks that the filters let through
     tasks: Mapping[int, Task]  # by slot, in no order
@@ -124,5 +126,5 @@ class Account(NamedTuple):
         """Whether nothing was lost and all counts agree; None if that cannot be told."""
         if self.moving or self.kernel_switches is None:
             return None
-        by_task = self.voluntary + self.involuntary + self.from_idle
-        return self.lost == 0 and self.switches == self.kernel_switches == by_task
+        of_nobody = self.switches - self.voluntary - self.involuntary - self.from_idle
+        return self.lost == 0 and self.switches == self.kernel_switches and 0 <= of_nobody <= self.untold

@@ -144,6 +144,7 @@ def as_json(
     woken_by = wakers(account)
     return {
         "type": kind,
+        "begin_ns": account.begin_ns,
         "duration_ns": account.duration_ns,
         "cpus": len(account.cpus),
         "switches": account.switches,
@@ -187,6 +188,7 @@ def _task_json(account: Account, task: Task, woken_by: Sequence[tuple[int, int]]
         "on_cpu_ns": task.on_cpu_ns,
         "blocked_ns": task.blocked_ns,
         "runnable_ns": task.runnable_ns,
+        "runtime_ns": task.runtime_ns,
         "run_queue_p50_ns": wait_ns(task, 0.5),
         "run_queue_p99_ns": wait_ns(task, 0.99),
         "run_queue_max_ns": task.wait_max_ns if waited else None,
