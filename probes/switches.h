@@ -48,7 +48,7 @@ struct task_record {
     u32 next_involuntary;
     u32 waker_slot; /* who woke it the last time, */
     u32 wakes;      /* and how often without a break: not in `wakers` yet */
-    u32 reserved;
+    u32 here;       /* the CPU it is on, plus 1; 0: none */
     char comm[16];
     u32 waits[BUCKETS];
     u32 slices[BUCKETS];

@@ -129,7 +129,7 @@ static inline void settle(struct cpu_state *here, struct task_struct *task, u32 
     record = tasks.lookup(&slot);
     if (!slot || !record)
         return;
-    record->cpu = cpu + 1;
+    record->cpu = record->here = cpu + 1;
     if (!ids) {
         record->told = LOAD_AS(u64, task, nvcsw) + LOAD_AS(u64, task, nivcsw);
         record->nvcsw = LOAD_AS(u64, task, nvcsw);

@@ -12,7 +12,7 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import buckets, faults_records, lifecycle_records, syscalls_records
+from kintro.observers import buckets, faults_records, lifecycle_records, switches_records, syscalls_records
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -118,7 +118,12 @@ def test_one_job_for_each_file(path: Path) -> None:
 # Probes and records
 
 
-RECORDS = {"lifecycle": lifecycle_records, "faults": faults_records, "syscalls": syscalls_records}
+RECORDS = {
+    "lifecycle": lifecycle_records,
+    "faults": faults_records,
+    "syscalls": syscalls_records,
+    "switches": switches_records,
+}
 EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
 
 
@@ -194,6 +199,11 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
     assert constant("probes/syscalls.h", r"^    HELD = (\d+),") == syscalls_records.HELD
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
+
+
+def test_what_is_counted_of_switches_in_c_and_in_python() -> None:
+    for name in ("USED", "ASLEEP", "WANTED", "SHOWN", "DEAD"):
+        assert getattr(switches_records, name) == constant("probes/switches.h", rf"^    {name} = (\d+),")
 
 
 def test_buckets_of_durations_in_c_and_in_python() -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 HELP = "see who ran, who waited for a CPU and who made way for whom"
 DESCRIPTION = """Counts every context switch in the kernel: for each task how often it left a CPU, of its own
-accord or not, how long it ran, was blocked, and waited for a CPU; for each CPU how long it was busy. At the end
-the counts are compared with the kernel's own."""
+accord or not, how long it ran, was blocked, and waited for a CPU; for each CPU how long it was busy. In the
+end the counts are compared with the kernel's own."""
 EPILOG = """examples:
   sudo kintro ctxswitch -d 5                    the whole system, for five seconds
   sudo kintro ctxswitch -- make -j4             a command and all it starts

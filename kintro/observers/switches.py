@@ -3,10 +3,10 @@
 Probe: probes/switches.c, which adds all up in the kernel. switches_read.py takes it from there; here are
 pure functions.
 
-What it cannot see: tasks that neither ran nor were woken while it looked; interrupts, whose time is that of the
-task they interrupt, and whose wake-ups count for it.
+What it cannot see: tasks that neither ran nor were woken while it looked; interrupts, whose time is that of
+the task they interrupt, and whose wake-ups count for it.
 
-A wait for a CPU begins with the wake-up (sched_waking), or with the switch for a task that could have gone on.
+A wait for a CPU begins with the wake-up (sched_waking); for a task that could have gone on, with the switch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def account(last: Reading, first: Reading, whole_system: bool, moving: bool = Fa
         {slot: task for slot, task in tasks.items() if task.switches or task.on_cpu_ns or task.runnable_ns},
         {cpu: _cpu_since(time, first.cpus.get(cpu, _NO_TIME)) for cpu, time in last.cpus.items()},
         {IDLE: NOBODY, **last.names},
-        {pair: swaps for pair, swaps in pairs.items() if swaps.count and not tasks.keys().isdisjoint(pair)},
+        {pair: swaps for pair, swaps in pairs.items() if swaps.times and not tasks.keys().isdisjoint(pair)},
         {pair: number for pair, number in (last.wakes - first.wakes).items() if pair[0] in tasks},
         [b - a for a, b in zip(first.sleeps, last.sleeps)],
         more["untold"],
@@ -75,12 +75,23 @@ def task_since(now: Task, before: Task | None) -> Task:
     """A task's figures without those it had before; the longest are then as exact as buckets are."""
     if before is None:
         return now
-    figures = [b - a for a, b in zip(before[1:9], now[1:9])]
-    waits, slices = (
-        [b - a for a, b in zip(*both)] for both in ((before.waits, now.waits), (before.slices, now.slices))
+    waits = [b - a for a, b in zip(before.waits, now.waits)]
+    slices = [b - a for a, b in zip(before.slices, now.slices)]
+    return Task(
+        now.name,
+        now.switches - before.switches,
+        now.voluntary - before.voluntary,
+        now.unseen - before.unseen,
+        now.migrations - before.migrations,
+        now.on_cpu_ns - before.on_cpu_ns,
+        now.blocked_ns - before.blocked_ns,
+        now.runnable_ns - before.runnable_ns,
+        now.runtime_ns - before.runtime_ns,
+        highest_ns(waits, now.wait_max_ns) or 0,
+        highest_ns(slices, now.slice_max_ns) or 0,
+        waits,
+        slices,
     )
-    longest = highest_ns(waits, now.wait_max_ns) or 0, highest_ns(slices, now.slice_max_ns) or 0
-    return Task(now.name, *figures, *longest, waits, slices)
 
 
 def wait_ns(task: Task, part: float) -> int | None:
@@ -111,7 +122,7 @@ def wakers(found: Account) -> dict[int, list[tuple[int, int]]]:
 
 def frequent(found: Account) -> list[tuple[Pair, Swaps]]:
     """Who made way for whom, the most frequent first."""
-    return sorted(found.pairs.items(), key=lambda item: (-item[1].count, item[0]))
+    return sorted(found.pairs.items(), key=lambda item: (-item[1].times, item[0]))
 
 
 def matrix(found: Account, most: int) -> tuple[list[int], dict[Pair, int]]:
@@ -119,9 +130,9 @@ def matrix(found: Account, most: int) -> tuple[list[int], dict[Pair, int]]:
     busy: Counter[int] = Counter()
     for pair, swaps in found.pairs.items():
         for slot in set(pair):
-            busy[slot] += swaps.count
+            busy[slot] += swaps.times
     slots = [slot for slot, _ in sorted(busy.items(), key=lambda item: (-item[1], item[0]))[:most]]
-    return slots, {pair: s.count for pair, s in found.pairs.items() if set(pair) <= set(slots)}
+    return slots, {pair: s.times for pair, s in found.pairs.items() if set(pair) <= set(slots)}
 
 
 SORTS = ("on-cpu", "switches", "involuntary", "blocked", "waiting", "latency", "migrations", "name")

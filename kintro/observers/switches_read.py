@@ -108,9 +108,7 @@ def comm_of(pid: int, tid: int, root: Path = Path("/proc")) -> bytes | None:
 def task_of(row: Any, name: Name, cpu: int | None, ts_ns: int) -> Task:
     """A task with what it does at that moment. `cpu`: on which it is; None if it is on none."""
     flags, out_ns = int(row["flags"]), int(row["out_ns"])
-    on_cpu_ns, blocked_ns, runnable_ns = (
-        int(row[of]) for of in ("on_cpu_ns", "blocked_ns", "runnable_ns")
-    )
+    on_cpu_ns, blocked_ns, runnable_ns = (int(row[of]) for of in ("on_cpu_ns", "blocked_ns", "runnable_ns"))
     migrations = int(row["migrations"])
     if not flags & WANTED or flags & DEAD:
         pass
@@ -127,13 +125,16 @@ def task_of(row: Any, name: Name, cpu: int | None, ts_ns: int) -> Task:
         runnable_ns += max(0, ts_ns - runnable_since_ns)
     return Task(
         name,
-        *(int(row[of]) for of in ("switches", "voluntary", "unseen")),
+        int(row["switches"]),
+        int(row["voluntary"]),
+        int(row["unseen"]),
         migrations,
         on_cpu_ns,
         blocked_ns,
         runnable_ns,
         int(row["used_ns"]),
-        *(int(row[of]) for of in ("wait_max_ns", "slice_max_ns")),
+        int(row["wait_max_ns"]),
+        int(row["slice_max_ns"]),
         row["waits"].tolist(),
         row["slices"].tolist(),
     )

@@ -11,7 +11,6 @@ RANKS: dict[str, int] = {}
 
 # As in probes/switches.h.
 USED, ASLEEP, WANTED, SHOWN, DEAD = 1, 2, 32, 64, 256
-CHUNK = 32
 
 IDLE = 0  # stands for all CPUs' idle tasks in place of a slot; a tid, too
 IDLE_COMM = b"swapper"
@@ -67,7 +66,7 @@ class Swaps(NamedTuple):
     involuntary: int
 
     @property
-    def count(self) -> int:
+    def times(self) -> int:
         return self.voluntary + self.involuntary
 
 
@@ -95,7 +94,7 @@ class Account(NamedTuple):
 
     @property
     def kernel_switches(self) -> int | None:
-        """The same by the kernel's count: the CPUs' or, with filters, the tasks'. None if it does not tell."""
+        """The same by the kernel's count, of the CPUs or of filtered tasks. None if it does not tell."""
         if not self.whole_system:
             return sum(task.switches + task.unseen for task in self.tasks.values())
         told = [cpu.kernel_switches for cpu in self.cpus.values()]

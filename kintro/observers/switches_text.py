@@ -131,7 +131,9 @@ def summary_lines(account: Account) -> list[str]:
         text += "; complete" if account.complete else f"; INCOMPLETE (the kernel counted {kernel:,})"
     lines = [text]
     if account.untold:
-        lines.append(f"the kernel's tracepoint did not tell of {account.untold:,} switches: they are made up for")
+        lines.append(
+            f"the kernel's tracepoint did not tell of {account.untold:,} switches: they are made up for"
+        )
     if account.idle_share is not None:
         lines.append(f"CPUs were idle for {account.idle_share:.1%} of the time")
     return lines
@@ -205,7 +207,7 @@ def _pair_json(account: Account, pair: Pair, swaps: Swaps) -> dict[str, Any]:
     return {
         "prev": prev,
         "next": following,
-        "count": swaps.count,
+        "count": swaps.times,
         "voluntary": swaps.voluntary,
         "involuntary": swaps.involuntary,
     }

@@ -31,7 +31,7 @@ def pair_rows(account: Account, top: int) -> Iterator[tuple[Cell, ...]]:
         yield (
             Cell(fit(who(account, prev), 23)),
             Cell(fit(who(account, following), 23)),
-            Cell(str(swaps.count)),
+            Cell(str(swaps.times)),
             Cell(str(swaps.voluntary or "")),
             Cell(str(swaps.involuntary or ""), "changed"),
         )

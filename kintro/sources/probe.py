@@ -2,8 +2,8 @@
 
 What a probe's C text tells by convention (probes/kintro.h): functions `tp_<name>` are attached to the raw
 tracepoint of that name, in the reverse of their order in the file, and detached in that order; functions
-`perf_<name>` to the software event of that name (perf_event.py), on every CPU; functions `run_<name>` run when
-`run` says so; functions `tail_<n>` fill the map `tails`; RING and COUNTER lines name rings and counters.
+`perf_<name>` to the software event of that name (perf_event.py), on every CPU; functions `run_<name>` are run
+by `run`; functions `tail_<n>` fill the map `tails`; RING and COUNTER lines name rings and counters.
 """
 
 from __future__ import annotations
