@@ -1,10 +1,10 @@
 """What it costs a context switch that all of them are watched: kintro beside its peers.
 
-`perf bench sched pipe` sends a token to and fro between two processes through pipes. Both are on one CPU, so that
-each turn is two context switches, with a wake-up before most of them. The tools watch the whole system; the floor
-is an empty program at the raw tracepoint sched_switch, and another with one at sched_waking too, which is what
-whoever tells how long a task waited cannot do without. A tool has begun when it has opened its probes, and no more
-for a moment. All take turns.
+`perf bench sched pipe` sends a token to and fro between two processes through pipes. Both are on one CPU,
+so that each turn is two context switches, with a wake-up before most of them. The tools watch the whole
+system. The floor is an empty program at the raw tracepoint sched_switch; another has one at sched_waking
+too, which whoever tells how long a task waited cannot do without. A tool has begun when it has opened its
+probes, and no more for a moment. All take turns.
 
 bcc's tools get kintro's header tree, as there are no headers for many kernels.
 """

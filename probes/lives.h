@@ -88,6 +88,9 @@ int run_census(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     if (!here->in_ns)
         settle(here, task, cpu, begin_ns, 0, 0);
+    if (here->tid != LOAD(task, pid))
+        make_up(here, task, (u64)LOAD(task, tgid) << 32 | LOAD(task, pid), cpu, begin_ns, bpf_ktime_get_ns(),
+                0);
     here->kernel_last = kernel_switches(task);
     if (here->kernel_last)
         here->kernel_last -= here->switches;

@@ -38,7 +38,7 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
     if (!here->in_ns)
         settle(here, prev, cpu, begin_ns, 1, state != 0);
     if (here->tid != tid)
-        make_up(here, prev, (u64)LOAD(prev, tgid) << 32 | tid, cpu, begin_ns, now_ns);
+        make_up(here, prev, (u64)LOAD(prev, tgid) << 32 | tid, cpu, begin_ns, now_ns, 1);
     bpf_probe_read_kernel(&ids, sizeof(ids), &next->pid);
     next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
     if (!next_slot)

@@ -182,9 +182,9 @@ static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u
 
 /* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
  * of. When it was is known from the time that the kernel has counted for the other. If there were several,
- * those in between are counted for the CPU alone. */
+ * those in between are counted for the CPU alone. `under_way`: 1 in the middle of a switch. */
 static inline void make_up(struct cpu_state *here, struct task_struct *current, u64 ids, u32 cpu,
-                           u64 begin_ns, u64 now_ns)
+                           u64 begin_ns, u64 now_ns, u32 under_way)
 {
     struct task_struct *gone = (struct task_struct *)here->task;
     u32 slot = here->slot, next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
@@ -192,7 +192,7 @@ static inline void make_up(struct cpu_state *here, struct task_struct *current, 
     u64 left_ns = here->in_ns, kernel = kernel_switches(current), number = 1;
 
     if (kernel && here->censuses)
-        number = kernel - 1 - here->kernel_first - here->switches; /* but for the one under way */
+        number = kernel - under_way - here->kernel_first - here->switches;
     if (number - 1 > 1000)
         number = 1;
     here->switches += number - 1;

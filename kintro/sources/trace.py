@@ -99,7 +99,7 @@ class Trace:
         self._every_s, self._at_interval = interval_s, call
 
     def around(self, attached: Callable[[], None], over: Callable[[], None]) -> None:
-        """Calls one function when all is attached, before the command begins, and one before it is detached."""
+        """Calls one function when all is attached, before the command begins, one before it is detached."""
         self._around = attached, over
 
     def when_readable(self, fd: int, call: Callable[[], None]) -> None:
