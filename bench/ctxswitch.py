@@ -4,7 +4,8 @@
 so that each turn is two context switches, with a wake-up before most of them. The tools watch the whole
 system. The floor is an empty program at the raw tracepoint sched_switch; another has one at sched_waking
 too, which whoever tells how long a task waited cannot do without. A tool has begun when it has opened its
-probes, and no more for a moment. All take turns.
+probes, and no more for a moment. All take turns. Time is the CPU time of the two processes, without what
+the tools do in their own.
 
 bcc's tools get kintro's header tree, as there are no headers for many kernels.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,10 @@ RUN_QUEUE = (
     "{ @us = hist((nsecs - @woken[args->next_pid]) / 1000); delete(@woken[args->next_pid]); }"
 )
 ALONE = "floor: sched_switch"
+FOR_RUNQLAT = """\
+#define TASK_RUNNING 0
+#define __always_inline inline __attribute__((always_inline))
+"""
 
 
 def tools(folder: Path) -> list[peers.Tool]:
@@ -65,10 +70,13 @@ def tools(folder: Path) -> list[peers.Tool]:
     ]
 
 
-def turn_ns(load: list[str]) -> float:
-    """Nanoseconds for a turn of the load."""
-    said = subprocess.run(load, capture_output=True, text=True, check=True).stdout
-    return 1000 * float(re.search(r"([\d.]+) usecs/op", said)[1])
+def turn_ns(load: list[str], turns: int) -> float:
+    """Nanoseconds of CPU time for a turn of the load."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*load, str(turns)], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return 1e9 * used_s / turns
 
 
 def main() -> None:
@@ -77,7 +85,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=100_000, help="in one run (default: %(default)s)")
     args = parser.parse_args()
     cpu = max(os.sched_getaffinity(0))
-    load = ["taskset", "-c", str(cpu), "perf", "bench", "sched", "pipe", "-l", str(args.turns)]
+    load = ["taskset", "-c", str(cpu), "perf", "bench", "sched", "pipe", "-l"]
     machine = peers.machine()
     peers.mount_tracefs()
     found: dict[str, list[float]] = {"untraced": []}
@@ -86,17 +94,19 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="kintro-bench-", dir="/dev/shm") as name,
         headers_for_bcc() as env,
     ):
+        for header in ("nsproxy", "pid_namespace", "init_task"):
+            Path(env["BCC_KERNEL_SOURCE"], f"include/linux/{header}.h").write_text(FOR_RUNQLAT)
         watchers = tools(Path(name))
         for number in range(1, args.runs + 1):
-            found["untraced"].append(turn_ns(load))
+            found["untraced"].append(turn_ns(load, args.turns))
             for tool in watchers:
                 if tool.name in notes:
                     continue
                 try:
                     if tool.path is None:
                         raise RuntimeError("not installed")
-                    with watching(tool, env):
-                        taken_ns = turn_ns(load)
+                    with watching(tool, env, least=1):
+                        taken_ns = turn_ns(load, args.turns)
                 except RuntimeError as error:
                     notes[tool.name] = f"cannot run here: {error}"
                     continue
@@ -104,7 +114,13 @@ def main() -> None:
                 found.setdefault(tool.name, []).append(taken_ns)
     commands = {tool.name: tool.command for tool in watchers[2:]}
     print(
-        report(machine, f"{args.runs} runs of each, taking turns: `{' '.join(load)}`", commands, found, notes)
+        report(
+            machine,
+            f"{args.runs} runs of each, taking turns: `{' '.join(load)} {args.turns}`",
+            commands,
+            found,
+            notes,
+        )
     )
 
 
