@@ -55,23 +55,25 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[0];
-    u32 cpu = bpf_get_smp_processor_id(), slot;
+    u32 cpu = bpf_get_smp_processor_id(), tgid = bpf_get_current_pid_tgid() >> 32, slot;
     struct cpu_state *here = cpus.lookup(&cpu);
     struct task_record *record;
 
+    adopt_children(task);
     if (begin() && here) {
         slot = here->slot;
         record = tasks.lookup(&slot);
         if (slot && record && record->tid == LOAD(CURRENT(), pid)) {
             bpf_get_current_comm(record->comm, sizeof(record->comm));
-            if (counts(record)) /* while its process is still among the targets */
-                record->flags |= WANTED;
+#ifdef FILTER_TARGETS
+            if (targets.lookup(&tgid)) /* not for long any more */
+                record->flags |= PICKED;
+#endif
             count(left);
         }
     }
-    adopt_children(task);
     if (none_lives(ctx, task))
-        forget_process(bpf_get_current_pid_tgid() >> 32);
+        forget_process(tgid);
     return 0;
 }
 
