@@ -116,7 +116,9 @@ def test_wrong_usage() -> None:
 
 def test_a_process_of_python_threads_is_a_process(tmp_path: Path) -> None:
     """Each thread has a line, with the process's pid."""
-    script = "import threading as t, time; [t.Thread(target=time.sleep, args=(0.1,)).start() for _ in range(5)]"
+    script = (
+        "import threading as t, time; [t.Thread(target=time.sleep, args=(0.1,)).start() for _ in range(5)]"
+    )
     output = tmp_path / "account"
     done = kintro("ctxswitch", "--json", "-o", output, "--", sys.executable, "-S", "-E", "-c", script)
     assert done.returncode == 0

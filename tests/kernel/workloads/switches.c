@@ -170,6 +170,24 @@ static void signals(int number)
     }
 }
 
+/* From the one CPU that it was given to CPU 0 and back. */
+static void moves(int cpu, int number)
+{
+    int done[2];
+    char byte = 'x';
+    if (pipe(done))
+        exit(4);
+    if (begin_child() == 0) {
+        for (int i = 0; i < number; i++)
+            pin(i % 2 ? cpu : 0);
+        if (write(done[1], &byte, 1) != 1)
+            _exit(5);
+        end_child();
+    }
+    if (read(done[0], &byte, 1) != 1)
+        exit(5);
+}
+
 int main(int argc, char **argv)
 {
     char byte;
@@ -186,6 +204,8 @@ int main(int argc, char **argv)
         sleepers(number);
     else if (!strcmp(argv[1], "signals"))
         signals(number);
+    else if (!strcmp(argv[1], "moves"))
+        moves(atoi(argv[2]), number);
     else
         return 2;
     puts("ready");
