@@ -51,7 +51,7 @@ def heat_map(account: Account) -> Iterator[str]:
     for letter, prev in zip(letters, slots):
         cells = "".join(_shade(counts.get((prev, following), 0), most) * 2 for following in slots)
         yield f"{letter} {cells} {fit(who(account, prev), 30)}"
-    yield f"left: who left a CPU, above: who came; █ {most} times, ▓ ▒ ░ an eighth of that each"
+    yield f"left: who left a CPU, above: who came; █ {most} times, ▓ ▒ ░ each an eighth of that"
 
 
 def _shade(count: int, most: int) -> str:

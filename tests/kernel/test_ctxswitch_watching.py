@@ -47,13 +47,15 @@ def test_a_process_and_what_it_starts(tmp_path: Path, switcher: str, follow: boo
     script = f"read line; {switcher} pingpong {CPU} {ROUNDS} </dev/null; echo; read line"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     output, options = tmp_path / "account", [] if follow else ["--no-follow"]
-    with running(["/bin/sh", "-c", script], bufsize=0, **pipes) as shell:
-        with tracing_switches(output, "-p", str(shell.pid), *options) as tracer:
-            shell.stdin.write(b"\n")
-            assert shell.stdout.readline() == b"ready\n"
-            assert shell.stdout.readline() == b"\n"
-            shell.stdin.close()
-            assert tracer.wait(DEADLINE_S) == 0  # by itself: all have ended
+    with (
+        running(["/bin/sh", "-c", script], bufsize=0, **pipes) as shell,
+        tracing_switches(output, "-p", str(shell.pid), *options) as tracer,
+    ):
+        shell.stdin.write(b"\n")
+        assert shell.stdout.readline() == b"ready\n"
+        assert shell.stdout.readline() == b"\n"
+        shell.stdin.close()
+        assert tracer.wait(DEADLINE_S) == 0  # by itself: all have ended
     summary = whole(json_lines(output)[-1])
     comms = sorted(task["comm"] for task in summary["tasks"])
     assert comms == (["sh", "switcher", "switcher"] if follow else ["sh"])
@@ -63,10 +65,13 @@ def test_a_process_and_what_it_starts(tmp_path: Path, switcher: str, follow: boo
 def test_only_one_name_in_the_whole_system(tmp_path: Path, switcher: str) -> None:
     wanted = tmp_path / "wanted"
     shutil.copy(switcher, wanted)
-    with tracing_switches(tmp_path / "account", "--comm", "wanted") as tracer:
-        with load(switcher, "pingpong", "-1", str(ROUNDS)), load(wanted, "sleepers", "-1", "9") as it:
-            kernels = at_rest(it.pid)
-            summary = told(tmp_path / "account", tracer)
+    with (
+        tracing_switches(tmp_path / "account", "--comm", "wanted") as tracer,
+        load(switcher, "pingpong", "-1", str(ROUNDS)),
+        load(wanted, "sleepers", "-1", "9") as it,
+    ):
+        kernels = at_rest(it.pid)
+        summary = told(tmp_path / "account", tracer)
     assert {task["tid"] for task in summary["tasks"]} == set(kernels)
     for task in summary["tasks"]:
         if task["tid"] != it.pid:  # which had another name before its exec
