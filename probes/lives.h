@@ -80,7 +80,7 @@ int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 /* Run by user space on each CPU, in an interrupt. */
 int run_census(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct task_struct *task = CURRENT();
+    struct task_struct *typed = CURRENT(), *task = (struct task_struct *)bpf_get_current_task();
     u32 cpu = bpf_get_smp_processor_id(), slot;
     struct cpu_state *here = cpus.lookup(&cpu);
     struct task_record *record;
@@ -89,10 +89,9 @@ int run_census(struct bpf_raw_tracepoint_args *ctx)
     if (!begin_ns || !here)
         return 0;
     if (!here->in_ns)
-        settle(here, task, cpu, begin_ns, 0, 0);
-    if (here->tid != LOAD(task, pid))
-        make_up(here, task, (u64)LOAD(task, tgid) << 32 | LOAD(task, pid), cpu, begin_ns, bpf_ktime_get_ns(),
-                0);
+        settle(here, typed, task, cpu, begin_ns, 0, 0);
+    if (here->task != (u64)task)
+        make_up(here, typed, task, cpu, begin_ns, bpf_ktime_get_ns(), 0);
     here->kernel_last = kernel_switches(task);
     if (here->kernel_last)
         here->kernel_last -= here->switches;

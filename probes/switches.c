@@ -26,32 +26,30 @@
 
 int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct task_struct *prev = CURRENT(), *next = (struct task_struct *)ctx->args[2];
-    u32 cpu = bpf_get_smp_processor_id(), state = state_of(ctx, prev), tid = LOAD(prev, pid), slot, next_slot;
+    struct task_struct *typed = CURRENT(), *prev = (struct task_struct *)ctx->args[1];
+    struct task_struct *next = (struct task_struct *)ctx->args[2];
+    u32 cpu = bpf_get_smp_processor_id(), state = state_of(ctx, typed), slot, next_slot;
     struct cpu_state *here = cpus.lookup(&cpu);
     struct task_record *record;
-    u64 begin_ns = begin(), now_ns, ids = 0;
+    u64 begin_ns = begin(), now_ns;
 
     if (!begin_ns || !here)
         return 0;
     now_ns = bpf_ktime_get_ns();
     if (!here->in_ns)
-        settle(here, prev, cpu, begin_ns, 1, state != 0);
-    if (here->tid != tid)
-        make_up(here, prev, (u64)LOAD(prev, tgid) << 32 | tid, cpu, begin_ns, now_ns, 1);
-    bpf_probe_read_kernel(&ids, sizeof(ids), &next->pid);
-    next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
-    if (!next_slot)
-        next_slot = add_task(here, next, ids, CUT, begin_ns);
+        settle(here, typed, prev, cpu, begin_ns, 1, state != 0);
+    if (here->task != (u64)prev)
+        make_up(here, typed, prev, cpu, begin_ns, now_ns, 1);
+    next_slot = slot_for(here, next, cpu, CUT, begin_ns);
     slot = here->slot;
     record = tasks.lookup(&slot);
     if (slot && record) {
-        struct told told = {LOAD_AS(u64, prev, nvcsw), LOAD_AS(u64, prev, nivcsw),
-                            LOAD_AS(u64, prev, se.sum_exec_runtime)};
+        struct told told = {LOAD_AS(u64, typed, nvcsw), LOAD_AS(u64, typed, nivcsw),
+                            LOAD_AS(u64, typed, se.sum_exec_runtime)};
         leave(record, &told, counts(record), cpu, slot, next_slot, state, now_ns);
     }
     count_switch(here, now_ns);
-    take_cpu(here, next, ids, next_slot, cpu, now_ns);
+    take_cpu(here, next, next_slot, cpu, now_ns);
     return 0;
 }
 
@@ -62,15 +60,12 @@ int tp_sched_waking(struct bpf_raw_tracepoint_args *ctx)
     u32 cpu = bpf_get_smp_processor_id(), slot;
     struct cpu_state *here = cpus.lookup(&cpu);
     struct task_record *record;
-    u64 begin_ns = begin(), ids = 0;
+    u64 begin_ns = begin();
 
     /* Who wakes itself is there already, and interrupts may be on. */
-    if (!begin_ns || !here || (u64)task == bpf_get_current_task())
+    if (!begin_ns || !here || here->task == (u64)task)
         return 0;
-    bpf_probe_read_kernel(&ids, sizeof(ids), &task->pid);
-    slot = slot_of((u32)ids);
-    if (!slot)
-        slot = add_task(here, task, ids, CUT | ASLEEP, begin_ns);
+    slot = slot_for(here, task, cpu, CUT | ASLEEP, begin_ns);
     record = tasks.lookup(&slot);
     if (!slot || !record)
         return 0;

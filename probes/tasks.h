@@ -111,32 +111,51 @@ static inline u32 add_task(struct cpu_state *here, struct task_struct *task, u64
     return slot;
 }
 
-/* The first that is seen on a CPU: the current task has been there since tracing began. `switches`: how many
- * it has made meanwhile, that is now, by the kernel's count; whether that was voluntary. */
-static inline void settle(struct cpu_state *here, struct task_struct *task, u32 cpu, u64 begin_ns,
-                          u32 switches, u32 voluntary)
+/* A task's slot; it is given a record if it has none. `flags`: what it has been since tracing began. */
+static inline u32 slot_for(struct cpu_state *here, struct task_struct *task, u32 cpu, u32 flags, u64 begin_ns)
 {
-    u64 ids = bpf_get_current_pid_tgid();
-    u32 slot = 1 + cpu;
+    u64 address = (u64)task, ids = 0;
+    u32 index = cpu * KNOWN + ((address >> 6 ^ address >> 12) & (KNOWN - 1)), slot;
+    struct known_task *remembered = known.lookup(&index);
     struct task_record *record;
 
-    if (ids)
-        slot = add_task(here, task, ids, CUT, begin_ns);
-    here->task = (u64)task;
-    here->tid = ids;
+    if (!remembered)
+        return 0;
+    if (remembered->task == address) {
+        slot = remembered->slot;
+        record = tasks.lookup(&slot);
+        if (record && !(record->flags & DEAD)) /* else the address may be another's by now */
+            return slot;
+    }
+    bpf_probe_read_kernel(&ids, sizeof(ids), &task->pid);
+    slot = ids ? slot_of((u32)ids) : 1 + cpu;
+    if (!slot)
+        slot = add_task(here, task, ids, flags, begin_ns);
+    remembered->task = slot ? address : 0;
+    remembered->slot = slot;
+    return slot;
+}
+
+/* The first that is seen on a CPU: the current task has been there since tracing began. `switches`: how many
+ * it has made meanwhile, that is now, by the kernel's count; whether that was voluntary.
+ * `typed`: it as the verifier knows it; with `address` one may reckon. */
+static inline void settle(struct cpu_state *here, struct task_struct *typed, struct task_struct *address,
+                          u32 cpu, u64 begin_ns, u32 switches, u32 voluntary)
+{
+    u32 slot = slot_for(here, address, cpu, CUT, begin_ns);
+    struct task_record *record = tasks.lookup(&slot);
+
+    here->task = (u64)address;
+    here->tid = LOAD(typed, pid);
     here->slot = slot;
     here->in_ns = begin_ns;
-    record = tasks.lookup(&slot);
     if (!slot || !record)
         return;
     record->cpu = record->here = cpu + 1;
-    if (!ids) {
-        record->told = LOAD_AS(u64, task, nvcsw) + LOAD_AS(u64, task, nivcsw);
-        record->nvcsw = LOAD_AS(u64, task, nvcsw);
-        record->in_ns = begin_ns;
-        record->flags = NEW | CUT;
-    }
-    record->told -= switches;
+    record->in_ns = begin_ns;
+    record->flags = NEW | CUT;
+    record->nvcsw = LOAD_AS(u64, typed, nvcsw);
+    record->told = record->nvcsw + LOAD_AS(u64, typed, nivcsw) - switches;
     record->nvcsw -= voluntary;
 }
 

@@ -138,18 +138,19 @@ static inline void enter(struct task_record *record, u32 cpu, u64 now_ns)
     record->here = cpu + 1;
 }
 
-static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u64 ids, u32 slot, u32 cpu,
-                            u64 now_ns)
+static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u32 slot, u32 cpu, u64 now_ns)
 {
     struct task_record *record = tasks.lookup(&slot);
 
     here->task = (u64)task;
-    here->tid = ids;
     here->slot = slot;
     here->in_ns = now_ns;
-    if (!record || !slot)
+    if (!record || !slot) {
+        READ(here->tid, task, pid);
         return;
-    if (!ids) {
+    }
+    here->tid = record->tid;
+    if (!here->tid) {
         record->in_ns = now_ns;
         record->here = cpu + 1;
         return;
@@ -183,13 +184,13 @@ static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u
 /* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
  * of. When it was is known from the time that the kernel has counted for the other. If there were several,
  * those in between are counted for the CPU alone. `under_way`: 1 in the middle of a switch. */
-static inline void make_up(struct cpu_state *here, struct task_struct *current, u64 ids, u32 cpu,
-                           u64 begin_ns, u64 now_ns, u32 under_way)
+static inline void make_up(struct cpu_state *here, struct task_struct *typed, struct task_struct *address,
+                           u32 cpu, u64 begin_ns, u64 now_ns, u32 under_way)
 {
     struct task_struct *gone = (struct task_struct *)here->task;
-    u32 slot = here->slot, next_slot = ids ? slot_of((u32)ids) : 1 + cpu;
+    u32 slot = here->slot, next_slot = slot_for(here, address, cpu, CUT, begin_ns);
     struct task_record *record = tasks.lookup(&slot);
-    u64 left_ns = here->in_ns, kernel = kernel_switches(current), number = 1;
+    u64 left_ns = here->in_ns, kernel = kernel_switches(address), number = 1;
 
     if (kernel && here->censuses)
         number = kernel - under_way - here->kernel_first - here->switches;
@@ -197,12 +198,10 @@ static inline void make_up(struct cpu_state *here, struct task_struct *current, 
         number = 1;
     here->switches += number - 1;
     count_many(untold, number);
-    if (!next_slot)
-        next_slot = add_task(here, current, ids, CUT, begin_ns);
     if (!here->tid)
-        now_ns = came_ns(here, current, next_slot, now_ns);
+        now_ns = came_ns(here, typed, next_slot, now_ns);
     if (slot && record && record->here == cpu + 1)
         left_ns = leave_untold(record, gone, slot, next_slot, now_ns);
     count_switch(here, left_ns);
-    take_cpu(here, current, ids, next_slot, cpu, left_ns);
+    take_cpu(here, address, next_slot, cpu, left_ns);
 }
