@@ -112,7 +112,7 @@ def main() -> None:
                     continue
                 peers.progress(f"{number}/{args.runs} {tool.name}: {taken_ns:,.0f} ns")
                 found.setdefault(tool.name, []).append(taken_ns)
-    commands = {tool.name: tool.command for tool in watchers[2:]}
+    commands = {tool.name: tool.command.replace(name, "…") for tool in watchers[2:]}
     print(
         report(
             machine,
@@ -132,8 +132,7 @@ def report(
     rows = []
     for name, values in sorted(found.items(), key=lambda item: middle[item[0]]):
         ratio = f"{added[name] / added['kintro']:.2f}" if added.get("kintro") else ""
-        command = commands.get(name, "").replace(str(Path(tempfile.gettempdir())), "…")
-        rows.append([name, command, peers.spread(values), f"{added[name]:,.0f}", ratio])
+        rows.append([name, commands.get(name, ""), peers.spread(values), f"{added[name]:,.0f}", ratio])
     headers = ["tool", "command", "ns for a turn, median (min–max)", "ns added to a switch", "times kintro's"]
     text = f"### A context switch while all are watched\n\n{machine}\n- {how}\n\n"
     return text + peers.table(headers, rows, notes)

@@ -69,6 +69,7 @@ int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
             if (targets.lookup(&tgid)) /* not for long any more */
                 record->flags |= PICKED;
 #endif
+            record->flags |= LEAVING;
             count(left);
         }
     }

@@ -10,14 +10,15 @@
 
 enum {
     USED = 1,
-    ASLEEP = 2,   /* it left its CPU to wait for something, and is not runnable before it is woken */
-    CUT = 4,      /* what it does now it has done since before tracing began */
-    WAITED = 8,   /* before this turn it waited for a CPU, all of it seen */
-    SLEPT = 16,   /* before that it slept, all of it seen */
-    WANTED = 32,  /* it passed the filters when it last left its CPU */
-    SHOWN = 64,   /* it has ever */
-    PICKED = 128, /* it is of a process that was picked */
-    DEAD = 256,   /* it has left a CPU for the last time */
+    ASLEEP = 2,    /* it left its CPU to wait for something, and is not runnable before it is woken */
+    CUT = 4,       /* what it does now it has done since before tracing began */
+    WAITED = 8,    /* before this turn it waited for a CPU, all of it seen */
+    SLEPT = 16,    /* before that it slept, all of it seen */
+    WANTED = 32,   /* it passed the filters when it last left its CPU */
+    SHOWN = 64,    /* it has ever */
+    PICKED = 128,  /* it is of a process that was picked */
+    LEAVING = 256, /* it has begun to exit */
+    DEAD = 512,    /* it has left a CPU for the last time */
 };
 
 struct task_record {

@@ -94,7 +94,8 @@ static inline void leave(struct task_record *record, struct told *told, bool sho
     if (state & TASK_DEAD) {
         record->flags |= DEAD;
         drop_slot(record->tid, slot);
-        count(freed);
+        if (record->flags & LEAVING)
+            count(freed);
     }
 }
 

@@ -10,7 +10,7 @@ RECORDS: dict[str, type] = {}  # it sends no events
 RANKS: dict[str, int] = {}
 
 # As in probes/switches.h.
-USED, ASLEEP, WANTED, SHOWN, DEAD = 1, 2, 32, 64, 256
+USED, ASLEEP, WANTED, SHOWN, DEAD = 1, 2, 32, 64, 512
 
 IDLE = 0  # stands for all CPUs' idle tasks in place of a slot; a tid, too
 IDLE_COMM = b"swapper"

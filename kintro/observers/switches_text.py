@@ -131,9 +131,8 @@ def summary_lines(account: Account) -> list[str]:
         text += "; complete" if account.complete else f"; INCOMPLETE (the kernel counted {kernel:,})"
     lines = [text]
     if account.untold:
-        lines.append(
-            f"the kernel's tracepoint did not tell of {account.untold:,} switches: they are made up for"
-        )
+        number = f"{account.untold:,} switch{'es' * (account.untold != 1)}"
+        lines.append(f"the kernel's tracepoint did not tell of {number}; made up for")
     if account.idle_share is not None:
         lines.append(f"CPUs were idle for {account.idle_share:.1%} of the time")
     return lines
