@@ -4,7 +4,7 @@
  * another's; a turn is added up when it ends, with the wait before it, as then the task is the current one
  * and the filters can look at it. Whether a switch was voluntary the kernel has said by then, in the task's
  * own counts
- * (__schedule, kernel/sched/core.c): since Linux 6.14 the tracepoint's arguments alone do not tell it of a
+ * (__schedule, kernel/sched/core.c): since Linux 6.16 the tracepoint's arguments alone do not tell it of a
  * task that a signal kept from sleeping.
  *
  * A census is taken on each CPU when tracing begins and when it ends: who is there, and how many switches the

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .harness import KINTRO, interrupt, json_lines, running, wait_for
 
 CPU = max(os.sched_getaffinity(0))
+SWITCH_NS = 5000
 
 
 class Counts(NamedTuple):
@@ -124,12 +125,14 @@ def assert_counts(summary: dict[str, Any], kernels: dict[int, Counts]) -> dict[i
 
 
 def assert_times(tasks: dict[int, dict[str, Any]], kernels: dict[int, Counts]) -> None:
-    """The times between the switches are within 1 % of what the kernel has added up.
+    """The times between the switches are within 1 % of what the kernel has added up, but for the switches.
 
-    Not where turns are short: the kernel's begin when it began to switch, or even at the wake-up.
+    A turn begins for the kernel when it began to switch, or even at the wake-up that led to it, which on a busy
+    machine is microseconds before.
     """
     for tid, counts in kernels.items():
-        assert abs(tasks[tid]["on_cpu_ns"] / counts.runtime_ns - 1) <= 0.01, (tasks[tid], counts)
+        error_ns = abs(tasks[tid]["on_cpu_ns"] - counts.runtime_ns)
+        assert error_ns <= counts.runtime_ns / 100 + SWITCH_NS * tasks[tid]["switches"], (tasks[tid], counts)
 
 
 def swaps(summary: dict[str, Any], prev: int, following: int) -> tuple[int, int]:
