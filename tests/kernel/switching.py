@@ -127,8 +127,8 @@ def assert_counts(summary: dict[str, Any], kernels: dict[int, Counts]) -> dict[i
 def assert_times(tasks: dict[int, dict[str, Any]], kernels: dict[int, Counts]) -> None:
     """The times between the switches are within 1 % of what the kernel has added up, but for the switches.
 
-    A turn begins for the kernel when it began to switch, or even at the wake-up that led to it, which on a busy
-    machine is microseconds before.
+    A turn begins for the kernel when it began to switch, or even at the wake-up that led to it, which may be
+    microseconds before.
     """
     for tid, counts in kernels.items():
         error_ns = abs(tasks[tid]["on_cpu_ns"] - counts.runtime_ns)
