@@ -1,8 +1,8 @@
 """What `kintro cost syscall` measures without a compiler, beside a C program that measures the same.
 
 The C program calls abs through a pointer, clock_gettime and getppid in loops of its own, and writes to pages
-of fresh memory; as many rounds, as many calls in a run, the median of the rounds. Both on the same CPU, taking
-turns. Needs gcc.
+of fresh memory; as many rounds, as many calls in a run, the median of the rounds. Both on the same CPU,
+taking turns. Needs gcc.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
     with Signals() as signals:
         subject = importlib.import_module(SUBJECTS[args.subject])
+        if args.runs > RUNS and sys.stderr.isatty():
+            print(f"measuring {args.runs} times, until Ctrl-C at the latest …", file=sys.stderr)
         # Told to end, it shows what it has by then.
         report = subject.measure(args.runs, args.cpu, lambda: signals.told_to_end(None))
         output = Output(args.output)

@@ -111,7 +111,10 @@ def findings(found: Sequence[Cost], answered: bool | None) -> tuple[str, ...]:
     ]
     if answered:
         times = median["syscall"] / median["vdso"]
-        told.append(f"the vDSO tells the time without entering the kernel, {times:.1f} times as fast as that")
+        told.append(
+            f"the vDSO tells the time without entering the kernel, in {median['vdso']:.0f} ns: "
+            f"a system call takes {times:.1f} times as long"
+        )
     elif answered is False:
         told.append("the vDSO cannot read this clock source: clock_gettime is a system call here")
     faults = next(cost for cost in found if cost.what == "fault")
