@@ -109,29 +109,6 @@ int tp_sched_process_free(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-#define CHILDREN_MAX 256 /* of a task that ends while user space looks for descendants */
-
-static inline void adopt_children(struct task_struct *task)
-{
-#if defined(FILTER_TARGETS) && defined(FOLLOW)
-    struct list_head *end = &task->children, *node = NULL;
-    u32 zero = 0;
-    u64 *now = scanning.lookup(&zero);
-
-    if (!now || !*now || !is_target())
-        return;
-    READ(node, task, children.next);
-    for (int i = 0; i < CHILDREN_MAX && node && node != end; i++) {
-        struct task_struct *child =
-            (struct task_struct *)((char *)node - __builtin_offsetof(struct task_struct, sibling));
-        u32 tgid = 0;
-        READ(tgid, child, tgid);
-        adopt_target(child, tgid);
-        READ(node, node, next);
-    }
-#endif
-}
-
 int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[0];

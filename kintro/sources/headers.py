@@ -38,7 +38,18 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
-    "pt_regs": ("ip?",),
+    "pt_regs": ("ip?", "r10?", "bx?", "bp?", "orig_ax?", "cs?", "regs?", "syscallno?", "pstate?"),
+    "qstr": ("hash_len", "name"),
+    "hlist_bl_node": ("pprev",),
+    "super_block": ("s_magic",),
+    "inode": ("i_mode", "i_sb", "i_ino"),
+    "dentry": ("d_hash", "d_parent", "d_name"),
+    "vfsmount": ("mnt_root",),
+    "mount": ("mnt_parent", "mnt_mountpoint", "mnt"),
+    "path": ("mnt", "dentry"),
+    "file": ("f_path", "f_inode"),
+    "fdtable": ("max_fds", "fd"),
+    "files_struct": ("fdt",),
     "kernel_siginfo": ("si_code",),
     "bpf_perf_event_data": ("addr",),
     "signal_struct": (
@@ -48,8 +59,8 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "thread_info": ("status?",),
     "task_struct": (
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
-        "group_leader", "children", "sibling", "thread_node", "thread_pid", "signal", "mm", "start_time",
-        "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "group_leader", "children", "sibling", "thread_node", "thread_pid", "signal", "mm", "files",
+        "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
     ),
 }  # fmt: skip
 

@@ -66,6 +66,7 @@ class Trace:
         self._every_s: float | None = None
         self._due_s = 0.0
         self._stopped = False
+        self._last: Callable[[int], Any] = lambda end_ns: None
         self._order: Any = order
         self._backlog: deque[Any] = deque()  # of what the order releases
         self._target_ended = False
@@ -96,6 +97,10 @@ class Trace:
     def every(self, interval_s: float, call: Callable[[], None]) -> None:
         """Calls a function again and again while `rows` waits; never twice to make up for a delay."""
         self._every_s, self._at_interval = interval_s, call
+
+    def at_end(self, call: Callable[[int], Any]) -> None:
+        """`call(end_ns)`, when the probe is detached, gives a last batch, such as what is still under way."""
+        self._last = call
 
     def when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Calls a function whenever the descriptor is readable while `rows` waits."""
@@ -140,6 +145,9 @@ class Trace:
         probe.detach()
         end_ns = time.monotonic_ns()
         yield from self._empty_rings()
+        rest = self._order.flush(self._last(end_ns))
+        if rest:
+            yield self._order.rows(rest)
         self.account = self._reckon(end_ns - begin_ns, offset, end_offset)
 
     def drain(self) -> None:
@@ -214,9 +222,6 @@ class Trace:
             if self.probe.reader.received >= sent or time.monotonic() > deadline:
                 break
             time.sleep(0.001)
-        rest = self._order.flush()
-        if rest:
-            yield self._order.rows(rest)
 
     def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
         counters = self.probe.counters()
