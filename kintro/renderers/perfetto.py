@@ -89,17 +89,25 @@ class Timeline:
         self._known: dict[str, dict[str, int]] = {_NAMES: {}, _KEYS: {}, _TEXTS: {}}
         self._begin(release)
 
-    def process(self, pid: int, name: bytes | str) -> Track:
-        """The track of a process that was not there before."""
-        return self._named(Track(self._new_uuid(), pid), name)
+    def process(self, ts_ns: int, pid: int, name: bytes | str) -> Track:
+        """The track of a process that was not there before; since its first slice, or earlier."""
+        track = Track(self._new_uuid(), pid)
+        descriptor = self._described(ts_ns, track)
+        descriptor.process.pid, descriptor.process.process_name = pid, _printable(name)
+        return track
 
-    def thread(self, process: Track, tid: int, name: bytes | str) -> Track:
-        """The track of a thread that was not there before; its process has been given first."""
-        return self._named(Track(self._new_uuid(), process.pid, tid, process.uuid), name)
+    def thread(self, ts_ns: int, process: Track, tid: int, name: bytes | str) -> Track:
+        """The track of a thread that was not there before; since its first slice, or earlier."""
+        track = Track(self._new_uuid(), process.pid, tid, process.uuid)
+        self._name_thread(ts_ns, track, name)
+        return track
 
-    def rename(self, track: Track, name: bytes | str) -> None:
-        """A new name for all of a track: a trace keeps the last."""
-        self._named(track, name)
+    def rename(self, ts_ns: int, track: Track, name: bytes | str) -> None:
+        """A new name for all of a track, as a trace keeps the last; not before its first slice begins."""
+        if track.tid is None:
+            self._name_process(ts_ns, track.pid, name)
+        else:
+            self._name_thread(ts_ns, track, name)
 
     def slice(
         self,
@@ -134,10 +142,10 @@ class Timeline:
     def task(self, ts_ns: int, pid: int, tid: int, name: bytes | str, process_name: bytes | str) -> None:
         """From that time on a tid in switches and wakings means this thread of this process.
 
-        A later name of the same thread replaces the earlier one everywhere.
+        A later name of the same thread replaces the earlier one everywhere. If the tid was another thread's,
+        its end has been given, with an earlier time.
         """
-        tree = self._packet(ts_ns).process_tree
-        tree.processes.add(pid=pid, cmdline=[_printable(process_name)])
+        tree = self._name_process(ts_ns, pid, process_name)
         tree.threads.add(tgid=pid, tid=tid, name=_printable(name))
 
     def switches(self, cpu: int, switches: Iterable[Switch]) -> None:
@@ -189,16 +197,23 @@ class Timeline:
         self._uuids += 1
         return self._uuids
 
-    def _named(self, track: Track, name: bytes | str) -> Track:
-        descriptor = self._packet().track_descriptor
+    def _described(self, ts_ns: int, track: Track) -> Any:
+        descriptor = self._packet(ts_ns).track_descriptor
         descriptor.uuid = track.uuid
-        if track.process is None or track.tid is None:
-            descriptor.process.pid, descriptor.process.process_name = track.pid, _printable(name)
-        else:
-            descriptor.parent_uuid = track.process
-            thread = descriptor.thread
-            thread.pid, thread.tid, thread.thread_name = track.pid, track.tid, _printable(name)
-        return track
+        return descriptor
+
+    def _name_thread(self, ts_ns: int, track: Track, name: bytes | str) -> None:
+        descriptor = self._described(ts_ns, track)
+        descriptor.parent_uuid = track.process
+        thread = descriptor.thread
+        thread.pid, thread.tid, thread.thread_name = track.pid, track.tid, _printable(name)
+
+    def _name_process(self, ts_ns: int, pid: int, name: bytes | str) -> Any:
+        """The process that has this pid at that time; of a track descriptor only the first name counts."""
+        tree = self._packet(ts_ns).process_tree
+        # Of a command line without a second argument only what precedes a space would become the name.
+        tree.processes.add(pid=pid, cmdline=[_printable(name), ""])
+        return tree
 
     def _annotate(self, packet: Any, key: str, value: Argument) -> None:
         annotation = packet.track_event.debug_annotations.add()
@@ -223,7 +238,7 @@ class Timeline:
             annotation.pointer_value = value  # shown in hex; a uint_value of that size is shown as negative
 
     def _interned(self, kind: str, text: str, packet: Any) -> int:
-        """The number that stands for a text in this packet and all later ones; 0 if it is to be written out."""
+        """The number that stands for a text in this and all later packets; 0 if it is to be written out."""
         known = self._known[kind]
         iid = known.get(text, 0)
         if not iid and len(known) < INTERNED_MAX and len(text) <= INTERNED_LENGTH:
@@ -245,10 +260,10 @@ class Timeline:
 
 
 def _fill_switch(event: Any, switch: Switch) -> None:
-    event.timestamp, event.pid = switch[0], switch[1]
     fields = event.sched_switch
-    _, fields.prev_pid, prev_comm, fields.prev_prio, fields.prev_state, *following = switch
-    fields.next_pid, next_comm, fields.next_prio = following
+    event.timestamp, event.pid, prev_comm, fields.prev_prio, fields.prev_state = switch[:5]
+    fields.next_pid, next_comm, fields.next_prio = switch[5:]
+    fields.prev_pid = event.pid
     fields.prev_comm, fields.next_comm = _printable(prev_comm), _printable(next_comm)
 
 
@@ -261,6 +276,7 @@ def _fill_waking(event: Any, waking: Waking) -> None:
 def _fill_end(event: Any, end: End) -> None:
     fields = event.sched_process_free
     event.timestamp, fields.pid, comm, fields.prio = end
+    event.pid = 0  # whoever frees it; an event without a pid is not taken
     fields.comm = _printable(comm)
 
 

@@ -10,7 +10,7 @@ import pytest
 from trace_processor import query
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
-from kintro.renderers.perfetto import INTERNED_LENGTH, INTERNED_MAX, PACKETS, Timeline
+from kintro.renderers.perfetto import INTERNED_LENGTH, INTERNED_MAX, PACKETS, Timeline, Track
 
 RELEASE = "6.1.0-18-amd64"
 BEGIN_NS = 49_876_543_210_123  # a machine that is up for half a day
@@ -53,16 +53,22 @@ def trace() -> Trace:
     return Trace()
 
 
+def a_thread(trace: Trace) -> Track:
+    return trace.timeline.thread(0, trace.timeline.process(0, 1, "p"), 1, "t")
+
+
 def picked(rows: list[dict[str, Any]], *columns: str) -> list[tuple]:
     return [tuple(row[column] for column in columns) for row in rows]
 
 
 def test_slices_come_out_as_they_went_in(trace: Trace) -> None:
     line = trace.timeline
-    shell = line.process(4000, b"bash")
-    cat = line.process(4001, b"cat")
-    threads = [line.thread(shell, 4000, b"bash"), line.thread(shell, 4005, b"helper")]
-    threads.append(line.thread(cat, 4001, b"cat"))
+    shell = line.process(BEGIN_NS, 4000, b"bash")
+    cat = line.process(BEGIN_NS, 4001, b"cat")
+    threads = [
+        line.thread(BEGIN_NS, process, tid, name)
+        for process, tid, name in [(shell, 4000, b"bash"), (shell, 4005, b"helper"), (cat, 4001, b"cat")]
+    ]
     line.slice(threads[0], BEGIN_NS, BEGIN_NS + 1, b"read", {"fd": 3, "buf": b"abc"})
     line.slice(threads[1], BEGIN_NS + 1, BEGIN_NS + 2_000_000_001, b"futex")
     line.slice(threads[2], BEGIN_NS + 2, BEGIN_NS + 7, "read", {"fd": 0, "buf": "abc", "error": None})
@@ -85,7 +91,7 @@ def test_slices_come_out_as_they_went_in(trace: Trace) -> None:
 
 def test_nested_touching_empty_and_unfinished_slices(trace: Trace) -> None:
     line = trace.timeline
-    thread = line.thread(line.process(7, "p"), 7, "t")
+    thread = a_thread(trace)
     for begin, end, name in [
         (10, 20, "first"),
         (20, 20, "empty"),
@@ -115,26 +121,25 @@ def test_nested_touching_empty_and_unfinished_slices(trace: Trace) -> None:
 
 
 def nested(rng: random.Random, begin: int, end: int, depth: int = 0) -> list[tuple[int, int, int]]:
-    """(begin, end, depth) of slices that nest, in the order of their ends."""
-    found = []
-    while depth < 4 and end - begin > 8 and rng.random() < 0.8:
-        inner_begin = rng.randrange(begin + 1, end - 4)
-        inner_end = rng.randrange(inner_begin + 1, end)
-        found += nested(rng, inner_begin, inner_end, depth + 1)
-        begin = inner_end
-    return [*found, (begin if not found else found_begin(found, depth), end, depth)]
-
-
-def found_begin(found: list[tuple[int, int, int]], depth: int) -> int:
-    return min(begin for begin, _, _ in found) - 1
+    """(begin, end, depth) of a slice and of those in it, which touch each other."""
+    found = [(begin, end, depth)]
+    at = begin + 1
+    while depth < 4 and end - at > 8 and rng.random() < 0.8:
+        inner_end = rng.randrange(at + 1, end)
+        found += nested(rng, at, inner_end, depth + 1)
+        at = inner_end
+    return found
 
 
 def test_slices_of_many_threads_that_come_in_the_order_of_their_ends(trace: Trace) -> None:
     rng = random.Random(1)
-    process = trace.timeline.process(1, "p")
-    tracks = {tid: trace.timeline.thread(process, tid, "t") for tid in range(1, 21)}
-    wanted = [(tid, *one) for tid in tracks for at in range(0, 50_000, 1000) for one in nested(rng, at, at + 999)]
-    for tid, begin, end, depth in sorted(wanted, key=lambda one: (one[2], -one[3])):
+    process = trace.timeline.process(0, 1, "p")
+    tracks = {tid: trace.timeline.thread(0, process, tid, "t") for tid in range(1, 21)}
+    wanted = [
+        (tid, *one) for tid in tracks for at in range(0, 50_000, 999) for one in nested(rng, at, at + 999)
+    ]
+    assert {depth for *_, depth in wanted} == {0, 1, 2, 3, 4}
+    for tid, begin, end, depth in sorted(wanted, key=lambda one: one[2]):
         trace.timeline.slice(tracks[tid], begin, end, f"depth {depth}", {"thread": tid})
     slices, arguments = trace.query(SLICES, ARGUMENTS)
     found = [(row["tid"], row["ts"], row["ts"] + row["dur"], row["depth"]) for row in slices]
@@ -146,10 +151,10 @@ def test_slices_of_many_threads_that_come_in_the_order_of_their_ends(trace: Trac
 def test_a_pid_and_tids_that_are_used_again(trace: Trace) -> None:
     line = trace.timeline
     for at, pid, name in [(0, 100, "one"), (100, 100, "two"), (200, 300, "three")]:
-        process = line.process(pid, name)
-        for tid in {pid, 101}:
-            line.slice(line.thread(process, tid, f"{name}/{tid}"), at + tid, at + tid + 5, "s")
-    again = line.thread(process, 101, "three/101 again")  # in the same process
+        process = line.process(at, pid, name)
+        for tid in (pid, 101):
+            line.slice(line.thread(at, process, tid, f"{name}/{tid}"), at + tid, at + tid + 5, "s")
+    again = line.thread(400, process, 101, "three/101 again")  # in the same process
     line.slice(again, 400, 401, "s")
     [slices] = trace.query(SLICES)
     assert sorted(picked(slices, "process", "pid", "thread", "tid", "ts")) == [
@@ -167,11 +172,11 @@ def test_a_pid_and_tids_that_are_used_again(trace: Trace) -> None:
 
 def test_the_last_name_of_a_track_stays(trace: Trace) -> None:
     line = trace.timeline
-    process = line.process(5, "sh")
-    thread = line.thread(process, 5, "sh")
+    process = line.process(10, 5, "sh")
+    thread = line.thread(10, process, 5, "sh")
     line.slice(thread, 10, 20, "execve")
-    line.rename(process, "ls")
-    line.rename(thread, "ls")
+    line.rename(20, process, "ls")
+    line.rename(20, thread, "ls")
     line.slice(thread, 30, 40, "read")
     [slices] = trace.query(SLICES)
     assert picked(slices, "name", "thread", "process") == [("execve", "ls", "ls"), ("read", "ls", "ls")]
@@ -181,7 +186,7 @@ def test_the_last_name_of_a_track_stays(trace: Trace) -> None:
 def test_hostile_names(trace: Trace) -> None:
     line = trace.timeline
     for number, name in enumerate(HOSTILE, 1):
-        thread = line.thread(line.process(number, name), number, name)
+        thread = line.thread(0, line.process(0, number, name), number, name)
         for again in range(2):
             line.slice(thread, 10 * number + again, 10 * number + again, name, {"text": name})
     keys = [name if isinstance(name, str) else name.decode("latin-1") for name in HOSTILE]
@@ -197,30 +202,30 @@ def test_hostile_names(trace: Trace) -> None:
     assert len(arguments) == len(texts) + len(keys)
 
 
-@pytest.mark.parametrize("number", [0, 1, -1, (1 << 63) - 1, -(1 << 63)])
-def test_whole_numbers(trace: Trace, number: int) -> None:
-    assert argument(trace, number) == ("int", number, str(number))
-
-
-def test_other_arguments(trace: Trace) -> None:
-    assert argument(trace, 1 << 63) == ("pointer", -(1 << 63), "0x8000000000000000")
-    assert argument(Trace(), (1 << 64) - 1) == ("pointer", -1, "0xffffffffffffffff")
-    assert argument(Trace(), True) == ("bool", 1, "true")
-    assert argument(Trace(), 1.5) == ("real", None, "1.5")
-    assert argument(Trace(), "x") == ("string", None, "x")
-
-
-def argument(trace: Trace, value: Any) -> tuple:
-    thread = trace.timeline.thread(trace.timeline.process(1, "p"), 1, "t")
-    trace.timeline.slice(thread, 1, 2, "s", {"a": value})
-    [[row]] = trace.query(ARGUMENTS)
-    return row["value_type"], row["int_value"], row["display_value"]
+def test_arguments_of_each_type(trace: Trace) -> None:
+    wanted: dict[Any, tuple] = {
+        0: ("int", 0, "0"),
+        -1: ("int", -1, "-1"),
+        (1 << 63) - 1: ("int", (1 << 63) - 1, "9223372036854775807"),
+        -(1 << 63): ("int", -(1 << 63), "-9223372036854775808"),
+        1 << 63: ("pointer", -(1 << 63), "0x8000000000000000"),
+        (1 << 64) - 1: ("pointer", -1, "0xffffffffffffffff"),
+        1.5: ("real", None, "1.5"),
+        "x": ("string", None, "x"),
+        b"y": ("string", None, "y"),
+    }
+    thread = a_thread(trace)
+    for value in (*wanted, True, False, None):
+        trace.timeline.slice(thread, 1, 1, "s", {"value": value})
+    [rows] = trace.query(ARGUMENTS)
+    found = picked(rows, "value_type", "int_value", "display_value")
+    assert found == [*wanted.values(), ("bool", 1, "true"), ("bool", 0, "false")]
 
 
 def test_a_big_trace_is_complete_and_never_held(trace: Trace) -> None:
     line, count, names = trace.timeline, 200_000, ("read", "write", "openat", "futex", "mmap")
-    process = line.process(1, "p")
-    threads = [line.thread(process, tid, f"thread {tid}") for tid in range(1, 9)]
+    process = line.process(BEGIN_NS, 1, "p")
+    threads = [line.thread(BEGIN_NS, process, tid, f"thread {tid}") for tid in range(1, 9)]
     for number in range(count):
         begin = BEGIN_NS + 1000 * number
         line.slice(threads[number % 8], begin, begin + number % 999, names[number % 5], {"number": number})
@@ -228,9 +233,9 @@ def test_a_big_trace_is_complete_and_never_held(trace: Trace) -> None:
     sums, by_name, by_thread = trace.query(
         "select count(*) as n, sum(dur) as dur, min(ts) as first, max(ts) as last from slice",
         "select name, count(*) as n from slice group by name order by name",
-        """select tid, count(*) as n, sum(int_value) as numbers from slice s join thread_track tt
-           on s.track_id = tt.id join thread using (utid) join args using (arg_set_id)
-           where key = 'debug.number' group by tid order by tid""",
+        """select tid, count(*) as n, sum(extract_arg(arg_set_id, 'debug.number')) as numbers
+           from slice s join thread_track tt on s.track_id = tt.id join thread using (utid)
+           group by tid order by tid""",
     )
     last = BEGIN_NS + 1000 * (count - 1)
     wanted = {"n": count, "dur": sum(n % 999 for n in range(count)), "first": BEGIN_NS, "last": last}
@@ -241,22 +246,21 @@ def test_a_big_trace_is_complete_and_never_held(trace: Trace) -> None:
 
 
 def test_more_names_than_are_kept(trace: Trace) -> None:
-    thread = trace.timeline.thread(trace.timeline.process(1, "p"), 1, "t")
+    thread = a_thread(trace)
     count = INTERNED_MAX + 500
     for twice in range(2):
         for number in range(count):
             at = 10 * (twice * count + number)
             trace.timeline.slice(thread, at, at + 5, f"name {number}", {"text": f"text {number}"})
     [rows] = trace.query(
-        """select s.name, string_value as text, count(*) as n from slice s join args using (arg_set_id)
-           where key = 'debug.text' group by 1, 2"""
+        "select name, extract_arg(arg_set_id, 'debug.text') as text, count(*) as n from slice group by 1, 2"
     )
     assert all(row["n"] == 2 and row["name"][5:] == row["text"][5:] for row in rows)
     assert len({row["name"] for row in rows}) == len(rows) == count
 
 
 def test_what_was_written_before_a_kill_can_be_read(trace: Trace) -> None:
-    thread = trace.timeline.thread(trace.timeline.process(1, "p"), 1, "t")
+    thread = a_thread(trace)
     for number in range(PACKETS):
         trace.timeline.slice(thread, number * 10, number * 10 + 5, "s")
     assert len(trace.writes) == 2
