@@ -6,7 +6,7 @@ a kill can be read. Names and texts that recur are written once.
 
 Times are CLOCK_MONOTONIC in ns and come out of trace_processor as they went in.
 
-Cost: 3 µs for a slice with two arguments, which takes about 60 bytes; 3 µs and 50 bytes for a switch.
+Cost: 3 µs and 40 bytes for a slice, 1 µs and 8 bytes more for each argument, 3 µs and 50 bytes for a switch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BEGIN, _END = 1, 2  # TrackEvent.Type
 # Fields of InternedData: names of slices, names of arguments, texts that are arguments.
 _NAMES, _KEYS, _TEXTS = "event_names", "debug_annotation_names", "debug_annotation_string_values"
 
-Argument = int | float | bool | str | bytes | None
+Argument = int | float | bool | str | bytes
 
 
 class Track(NamedTuple):
@@ -115,7 +115,7 @@ class Timeline:
         begin_ns: int,
         end_ns: int | None,
         name: bytes | str,
-        arguments: Mapping[str, Argument] | None = None,
+        arguments: Mapping[str, Argument | None] | None = None,
     ) -> None:
         """What a thread did from begin to end; an end of None is one that was not seen.
 
