@@ -27,7 +27,10 @@ FLOORS = {
     "cli": 4, "__init__": 5, "__main__": 5,
 }  # fmt: skip
 APART = {"errors", "shapes", "sources", "renderers", "concepts", "labs"}
-ONLY_IMPORTER = {"bcc": "sources/bpf.py", "pyroute2": "sources/netlink.py", "nanoarrow": "sources/arrow.py"}
+ONLY_IMPORTER = {
+    "bcc": "sources/bpf.py", "nanoarrow": "sources/arrow.py", "perfetto": "renderers/perfetto.py",
+    "pyroute2": "sources/netlink.py",
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:
