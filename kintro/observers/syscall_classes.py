@@ -71,9 +71,9 @@ _ALSO = {"net": "network"}
 def selected(expression: str, names: Iterable[str]) -> set[str]:
     """Which of `names`, all that this kernel has, an expression such as `open,%process` or `!memory` takes.
 
-    A comma list of names and classes, with or without `%`; `!` before it takes all but these, `trace=` before
-    it is allowed as for strace. A call of which another machine has one of that name is none here: it is
-    passed over. KintroError (2) on what is no name, no class, or nothing.
+    A comma list of names, and of classes with or without `%`; `!` before it takes all but these. `trace=`
+    before all that is allowed, as for strace. KintroError (2) on what is no name and no class; a name that
+    only other machines or kernels have takes nothing.
     """
     known = set(names)
     listed = expression.strip().removeprefix("trace=")

@@ -16,8 +16,8 @@ pread64(fd fd, out bytes[result] buf, ulong count, long offset)
 pwrite64(fd fd, in bytes[count] buf, ulong count, long offset)
 readv(fd fd, in iovec[iovcnt] iov, int iovcnt)
 writev(fd fd, in iovec[iovcnt] iov, int iovcnt)
-preadv(fd fd, in iovec[iovcnt] iov, int iovcnt, long offset)
-pwritev(fd fd, in iovec[iovcnt] iov, int iovcnt, long offset)
+preadv(fd fd, in iovec[iovcnt] iov, int iovcnt, long offset, unused pos_h)
+pwritev(fd fd, in iovec[iovcnt] iov, int iovcnt, long offset, unused pos_h)
 preadv2(fd fd, in iovec[iovcnt] iov, int iovcnt, long offset, unused pos_h, rwf_flags flags)
 pwritev2(fd fd, in iovec[iovcnt] iov, int iovcnt, long offset, unused pos_h, rwf_flags flags)
 lseek(fd fd, long offset, whence whence)
@@ -69,6 +69,11 @@ statfs(path path, out statfs buf)
 fstatfs(fd fd, out statfs buf)
 mount(path source, path target, string filesystemtype, mount_flags mountflags, pointer data)
 umount2(path target, umount_flags flags)
+fsopen(string fsname, hex flags) fd
+fsmount(fd fsfd, hex flags, hex attr_flags) fd
+fspick(dirfd dirfd, path path, hex flags) fd
+open_tree(dirfd dirfd, path path, hex flags) fd
+open_by_handle_at(dirfd mount_fd, pointer handle, open_flags flags) fd
 truncate(path path, long length)
 ftruncate(fd fd, long length)
 fallocate(fd fd, fallocate_mode mode, long offset, long len)
@@ -123,6 +128,9 @@ inotify_init() fd
 inotify_init1(inotify_flags flags) fd
 inotify_add_watch(fd fd, path pathname, inotify mask)
 inotify_rm_watch(fd fd, int wd)
+fanotify_init(hex flags, open_flags event_f_flags) fd
+userfaultfd(pipe_flags flags) fd
+memfd_secret(pipe_flags flags) fd
 memfd_create(string name, memfd_flags flags) fd
 mmap(pointer addr, ulong length, prot prot, map_flags flags, fd fd, hex offset) pointer
 munmap(pointer addr, ulong length)

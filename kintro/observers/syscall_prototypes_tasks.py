@@ -66,6 +66,10 @@ pidfd_open(int pid, pidfd_flags flags) fd
 pidfd_send_signal(fd pidfd, signal sig, pointer info, uint flags)
 pidfd_getfd(fd pidfd, int targetfd, uint flags) fd
 seccomp(seccomp operation, seccomp_flags flags, pointer args)
+process_vm_readv(int pid, in iovec[liovcnt] local_iov, ulong liovcnt, in iovec[riovcnt] remote_iov,
+    ulong riovcnt, hex flags)
+process_vm_writev(int pid, in iovec[liovcnt] local_iov, ulong liovcnt, in iovec[riovcnt] remote_iov,
+    ulong riovcnt, hex flags)
 bpf(bpf cmd, pointer attr, uint size)
 perf_event_open(in perf_event_attr attr, int pid, int cpu, fd group_fd, perf_flags flags) fd
 futex(pointer uaddr, futex_op futex_op, futex_value val, in futex_timeout timeout,

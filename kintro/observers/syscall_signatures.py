@@ -1,8 +1,8 @@
 """What the arguments of system calls are, what memory has to be captured for them, and how they are told.
 
-The prototypes are text (syscall_prototypes_*), in the form `name(type argument, ...) type of the result`, where
-no type is a number and `none` a call that does not come back. An indented line goes on with the one before it.
-A type with `in` or `out` before it is what the argument points to, at the entry or at the exit:
+The prototypes are text (syscall_prototypes_*): `name(type argument, ...) type of the result`. No type there
+is a number, `none` a call that does not come back. An indented line goes on with the one before it. A type
+with `in` or `out` before it is what the argument points to, at the entry or at the exit:
 
     in timespec name             one of them
     in iovec[count] name         as many as the argument `count` says; the call's result if that is `result`
@@ -40,7 +40,7 @@ SIZED_OUT = 11  # at the exit of a call that did not fail: args[which] or (RESUL
 RESULT = 6  # as `which`
 
 STRING_MAX = 4096  # with its NUL
-_CAPTURED = {
+CAPTURED = {
     "fd": FD,
     "dirfd": DIRFD,
     "path": STRING,
@@ -94,7 +94,7 @@ def parse(line: str, registers: Mapping[str, Show], behind: Mapping[str, Pointed
         assert part, line
         way, kind, at, count, limit, argument = part.groups()
         if way is None:
-            made.append(Argument(argument, registers[kind], _CAPTURED.get(kind, NOTHING)))
+            made.append(Argument(argument, registers[kind], CAPTURED.get(kind, NOTHING)))
             continue
         what, is_in = behind[kind], way == "in"
         if count is None:

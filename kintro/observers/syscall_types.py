@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from kintro.observers import syscall_names_files as files
@@ -221,7 +223,8 @@ class Pointed(NamedTuple):
     element: ShowBytes | None = None  # shows each of an array of them; None: an array is shown as one piece
 
 
-def types(machine: str) -> tuple[dict[str, Show], dict[str, Pointed]]:
+@cache
+def types(machine: str) -> tuple[Mapping[str, Show], Mapping[str, Pointed]]:
     """How registers and what they point to are shown, on a machine as uname(2) tells it."""
     registers = shows(machine)
     layouts = {**LAYOUTS, **(LAYOUTS_X86 if machine == "x86_64" else LAYOUTS_OTHER)}
