@@ -25,7 +25,8 @@ from kintro.sources.syscall_names import syscall_names
 KERNEL = (
     "asm/ioctls asm/poll asm/prctl asm/siginfo asm/signal asm/socket asm/termbits linux/bpf "
     "linux/close_range linux/eventfd linux/eventpoll linux/fadvise linux/falloc linux/fcntl linux/fiemap "
-    "linux/fs linux/futex linux/if_tun linux/in linux/in6 linux/inotify linux/io_uring linux/ipc linux/kvm linux/magic linux/membarrier "
+    "linux/fs linux/futex linux/if_tun linux/in linux/in6 linux/inotify linux/io_uring linux/ipc "
+    "linux/kvm linux/magic linux/membarrier "
     "linux/memfd linux/mman linux/mount linux/msg linux/netlink linux/openat2 linux/perf_event linux/pidfd "
     "linux/prctl linux/random linux/resource linux/rseq linux/sched linux/seccomp linux/sem linux/shm "
     "linux/signalfd linux/sockios linux/stat linux/tcp linux/time linux/timerfd linux/timex linux/wait "
