@@ -137,6 +137,7 @@ _SECOND = {3, 4, 5, 11, 12}  # the REQUEUEs, WAKE_OP: a second futex
 _VALUE2 = {3, 4, 5, 12}
 _VALUE3 = {4, 5, 9, 10, 12}
 _BITSET = {9, 10}
+_COMPARED = {4, 12}  # CMP_REQUEUE, CMP_REQUEUE_PI: the third value is one as the first
 
 
 def futex_operation(value: int, data: bytes | None, call: Call) -> str:
@@ -155,14 +156,16 @@ def _of_futex(operations: set[int], show: Show) -> Show:
 def futex_values() -> dict[str, Show]:
     """Those of its arguments that are numbers."""
 
-    def bitset(value: int, data: bytes | None, call: Call) -> str:
-        everything = call.registers[1] & 127 in _BITSET and value & 0xFFFFFFFF == 0xFFFFFFFF
-        return "FUTEX_BITSET_MATCH_ANY" if everything else hexadecimal(value & 0xFFFFFFFF, data, call)
+    def third(value: int, data: bytes | None, call: Call) -> Any:
+        operation, value = call.registers[1] & 127, value & 0xFFFFFFFF
+        if operation in _BITSET and value == 0xFFFFFFFF:
+            return "FUTEX_BITSET_MATCH_ANY"
+        return value if operation in _COMPARED else hexadecimal(value, data, call)
 
     return {
         "futex_value": _of_futex(set(tasks.FUTEX) - _PI, number(32)),
         "futex_second": _of_futex(_SECOND, pointer),
-        "futex_value3": _of_futex(_VALUE3, bitset),
+        "futex_value3": _of_futex(_VALUE3, third),
     }
 
 

@@ -29,7 +29,7 @@ _RULES = [
 def all_signatures(
     names: Iterable[str], formats: Mapping[str, Fields] | None, machine: str
 ) -> dict[str, Signature]:
-    """Name → signature of each of these calls: its prototype's, what the kernel tells, or `arg0` to `arg5`."""
+    """Name → signature of each of these calls: its prototype's, else what the kernel tells of it."""
     known, told = signatures(machine), formats or {}
     return {name: known.get(name) or guessed(told.get(name), machine) for name in names}
 

@@ -14,27 +14,23 @@ _OPEN = (
     "DIRECT={direct} LARGEFILE={large} NOFOLLOW={nofollow} NOATIME=0o1000000 CLOEXEC=0o2000000 "
     "PATH=0o10000000 TMPFILE={tmpfile} DIRECTORY={directory}"
 )
-OPEN_X86 = bits(
-    "O_",
-    _OPEN.format(
-        direct="0o40000", large="0o100000", nofollow="0o400000", tmpfile="0o20200000", directory="0o200000"
-    ),
+_PARTS = {0o4000000: "__O_SYNC", 0o20000000: "__O_TMPFILE"}  # which alone mean nothing
+_X86 = dict(
+    direct="0o40000", large="0o100000", nofollow="0o400000", tmpfile="0o20200000", directory="0o200000"
 )
-OPEN_ARM64 = bits(
-    "O_",
-    _OPEN.format(
-        direct="0o200000", large="0o400000", nofollow="0o100000", tmpfile="0o20040000", directory="0o40000"
-    ),
+_ARM64 = dict(
+    direct="0o200000", large="0o400000", nofollow="0o100000", tmpfile="0o20040000", directory="0o40000"
 )
+OPEN_X86 = {**bits("O_", _OPEN.format(**_X86)), **_PARTS}
+OPEN_ARM64 = {**bits("O_", _OPEN.format(**_ARM64)), **_PARTS}
 
 # linux/fcntl.h
 AT = bits(
     "AT_",
-    "STATX_SYNC_AS_STAT=0 SYMLINK_NOFOLLOW=0x100 SYMLINK_FOLLOW=0x400 NO_AUTOMOUNT=0x800 EMPTY_PATH=0x1000 "
-    "STATX_FORCE_SYNC=0x2000 STATX_DONT_SYNC=0x4000 RECURSIVE=0x8000",
+    "SYMLINK_NOFOLLOW=0x100 SYMLINK_FOLLOW=0x400 NO_AUTOMOUNT=0x800 EMPTY_PATH=0x1000 RECURSIVE=0x8000",
 )
-AT_FLAGS = {flag: name for flag, name in AT.items() if flag}
-AT_ACCESS = {**AT_FLAGS, 0x200: "AT_EACCESS"}
+AT_STATX = named("AT_STATX_", "SYNC_AS_STAT=0 FORCE_SYNC=0x2000 DONT_SYNC=0x4000 SYNC_TYPE=0x6000")
+AT_ACCESS = {**AT, 0x200: "AT_EACCESS"}
 AT_UNLINK = {0x200: "AT_REMOVEDIR"}
 FCNTL = named(
     "F_",
@@ -122,15 +118,13 @@ EPOLL = bits("EPOLL", f"{_POLL} RDHUP=0x2000 EXCLUSIVE=0x10000000 WAKEUP ONESHOT
 # ioctl(2): asm-generic/ioctls.h, linux/sockios.h, linux/fs.h, linux/random.h, linux/if_tun.h, linux/kvm.h,
 # linux/perf_event.h; requests of other drivers are shown as numbers
 IOCTL = {
-    **named("TCGETS", "=0x5401"),
-    **named("TCSETS", "=0x5402 W F"),
+    **named("TC", "GETS=0x5401 SETS SETSW SETSF"),
     **named(
         "TIOC",
         "EXCL=0x540c NXCL SCTTY GPGRP SPGRP OUTQ STI GWINSZ SWINSZ MGET MBIS MBIC MSET NOTTY=0x5422 "
         "GSID=0x5429 GPTN=0x80045430 SPTLCK=0x40045431 GPTPEER=0x5441",
     ),
-    **named("TCGETS2", "=0x802c542a"),
-    **named("TCSETS2", "=0x402c542b W F"),
+    **named("TC", "GETS2=0x802c542a SETS2=0x402c542b SETSW2 SETSF2"),
     **named("TC", "SBRK=0x5409 XONC FLSH"),
     **named("FIO", "NREAD=0x541b NBIO=0x5421 NCLEX=0x5450 CLEX ASYNC QSIZE=0x5460"),
     **named(
@@ -160,7 +154,7 @@ MAP = bits(
     "NONBLOCK STACK HUGETLB SYNC FIXED_NOREPLACE",
 )
 MREMAP = bits("MREMAP_", "MAYMOVE=1 FIXED DONTUNMAP")
-MSYNC = bits("MS_", "ASYNC=1 INVALIDATE SYNC")
+MSYNC = bits("MS_", "SYNC=4 ASYNC=1 INVALIDATE")
 MLOCKALL = bits("MCL_", "CURRENT=1 FUTURE ONFAULT")
 MLOCK2 = bits("MLOCK_", "ONFAULT=1")
 MADVISE = named(

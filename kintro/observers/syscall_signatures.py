@@ -12,7 +12,6 @@ with `in` or `out` before it is what the argument points to, at the entry or at 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -73,9 +72,8 @@ _ARGUMENT = re.compile(r"(?:(in|out) )?(\w+)(?:\[(\*?)(\w+)(?:<=(\d+))?\])? (\w+
 
 
 @cache
-def signatures(machine: str | None = None) -> Mapping[str, Signature]:
+def signatures(machine: str) -> Mapping[str, Signature]:
     """Name → signature of the calls whose arguments are known, on a machine as uname(2) tells it."""
-    machine = machine or os.uname().machine
     registers, behind = types(machine)
     text = FILES + NETWORK + TASKS + (TASKS_X86 if machine == "x86_64" else TASKS_OTHER)
     lines = text.replace("\n    ", " ").splitlines()

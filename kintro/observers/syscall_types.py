@@ -115,8 +115,7 @@ _ENUMS = {
 _FLAGS = {
     "access_mode": files.ACCESS_MODE,
     "at_access_flags": files.AT_ACCESS,
-    "at_flags": files.AT_FLAGS,
-    "at_statx_flags": files.AT,
+    "at_flags": files.AT,
     "at_unlink_flags": files.AT_UNLINK,
     "close_range_flags": files.CLOSE_RANGE,
     "epoll": files.EPOLL,
@@ -197,6 +196,7 @@ def shows(machine: str) -> dict[str, Show]:
     queue_id = _exact({0: "IPC_PRIVATE"}, hexadecimal)
     long = _PLAIN["long"]
     special: dict[str, Show] = {
+        "at_statx_flags": flags(files.AT, 0x6000, files.AT_STATX),
         "clone_flags": _clone_flags,
         "file_mode": _file_mode,
         "handler": _exact({0: "SIG_DFL", 1: "SIG_IGN"}, hexadecimal),

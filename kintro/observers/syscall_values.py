@@ -173,7 +173,7 @@ def flags(
 
 # Text
 
-_SHORT = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+_SHORT = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 
 
 def escaped(data: bytes, also: str = "") -> str:
@@ -203,7 +203,7 @@ def text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(text, value))}]"
     if isinstance(value, dict):
-        if value.keys() == {"fd", "path"}:
+        if value.keys() == {"fd", "path"} and isinstance(value["path"], bytes):
             return f"{value['fd']}<{escaped(value['path'], '<>')}>"
         return "{" + ", ".join(f"{name}={text(part)}" for name, part in value.items()) + "}"
     return str(value)
