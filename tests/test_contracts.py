@@ -12,7 +12,7 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import faults_records, lifecycle_records, syscalls_records
+from kintro.observers import calls_records, faults_records, lifecycle_records, syscalls_records
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -122,6 +122,7 @@ def test_one_job_for_each_file(path: Path) -> None:
 
 
 RECORDS = {
+    "calls": calls_records,
     "faults": faults_records,
     "lifecycle": lifecycle_records,
     "syscalls": syscalls_records,
@@ -199,6 +200,8 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
     assert constant("probes/record.h", r"^    HELD = (\d+),") == syscalls_records.HELD
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT"):
+        assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
 

@@ -97,21 +97,25 @@ class Begun(NamedTuple):
     """What `begin` hands to `run`."""
 
     output: Any
+    timeline: Any  # a BinaryFile, or None
     loading: Any
     defines: Mapping[str, int]
 
 
 def begin(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> Begun:
     """Begins to load a probe. Its observer, and whatever else is slow to import, is to be imported then."""
-    from kintro.cli.output import Output
+    from kintro.cli.output import BinaryFile, Output
     from kintro.sources.bpf import Loading, require_tracing
 
     _require_sense(args)
     require_tracing()
     _require_initial_namespace(args)
     wanted = filters(args)
-    output = Output(args.output, WAITING_MAX)  # before any thread is at work: see as_calling_user
-    return Begun(output, Loading(probe, wanted, defines), defines)
+    # Before any thread is at work: see as_calling_user.
+    output = Output(args.output, WAITING_MAX)
+    path = getattr(args, "timeline", None)
+    timeline = BinaryFile(path) if path is not None else None
+    return Begun(output, timeline, Loading(probe, wanted, defines), defines)
 
 
 def _require_sense(args: argparse.Namespace) -> None:
@@ -218,9 +222,9 @@ def run(
             if command.poll() is None:
                 print(f"kintro: tracing has ended, the command (pid {command.pid}) goes on", file=sys.stderr)
             wait(command, signals)
-        problem = output.error or (saver.error if saver is not None else None)
-        if problem is not None:
-            raise problem
+        for place in (output, saver, begun.timeline):
+            if place is not None and place.error is not None:
+                raise place.error
         return command.exit_code if command else 0
 
 
