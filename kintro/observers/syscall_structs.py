@@ -17,7 +17,7 @@ from kintro.observers.syscall_values import Call, Show, ShowBytes, array, name_o
 LAYOUTS = {
     "clone_args": "flags:Q:clone_flags pidfd:Q:pointer child_tid:Q:pointer parent_tid:Q:pointer "
     "exit_signal:Q:signal stack:Q:pointer stack_size:Q tls:Q:pointer",
-    "flock": "l_type:h:lock l_whence:h:whence 4x l_start:q l_len:q l_pid:i",
+    "flock": "l_type:h:lock l_whence:h:whence 4x l_start:q l_len:q",
     "io_uring_params": "8x flags:I:io_uring_setup",
     "iovec": "iov_base:Q:pointer iov_len:Q",
     "itimerspec": "it_interval:{timespec} it_value:{timespec}",
