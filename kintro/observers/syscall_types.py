@@ -193,8 +193,7 @@ def _with_mode(table: dict[int, str]) -> Show:
 
 def shows(machine: str) -> dict[str, Show]:
     """How a register of each type is shown."""
-    on_x86 = machine == "x86_64"
-    table = files.OPEN_X86 if on_x86 else files.OPEN_ARM64
+    table = files.OPEN_ARM64 if machine == "aarch64" else files.OPEN
     queue_id = _exact({0: "IPC_PRIVATE"}, hexadecimal)
     long = _PLAIN["long"]
     special: dict[str, Show] = {
