@@ -136,9 +136,11 @@ def wait_status(data: bytes, call: Call) -> list[str]:
         return [f"{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}"]
     if status == 0xFFFF:
         return ["{WIFCONTINUED(s)}"]
-    if number == 0x7F:
+    if status & 0xFF == 0x7F:
         event = f" | {status >> 16:#x} << 8" if status >> 16 else ""  # of ptrace(2)
         return [f"{{WIFSTOPPED(s) && WSTOPSIG(s) == {signal_name(status >> 8 & 0xFF)}{event}}}"]
+    if number == 0x7F:  # nothing that the kernel writes
+        return [hex(status)]
     core = " && WCOREDUMP(s)" if status & 0x80 else ""
     return [f"{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_name(number)}{core}}}"]
 
