@@ -42,6 +42,11 @@ def mode_behind(at: int) -> Show:
     return lambda value, data, call: octal(value, data, call) if call.registers[at] & _CREATES else ABSENT
 
 
+def fixed_address(value: int, data: bytes | None, call: Call) -> Any:
+    """mremap's fifth: MREMAP_FIXED and MREMAP_DONTUNMAP use it."""
+    return pointer(value, data, call) if call.registers[3] & 6 else ABSENT
+
+
 def attributes_of_queue(shown: Memory) -> Show:
     """mq_open's fourth."""
     show = pointed(shown.show)

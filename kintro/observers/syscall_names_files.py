@@ -15,13 +15,13 @@ _OPEN = (
     "PATH=0o10000000 TMPFILE={tmpfile} DIRECTORY={directory}"
 )
 _PARTS = {0o4000000: "__O_SYNC", 0o20000000: "__O_TMPFILE"}  # which alone mean nothing
-_X86 = dict(
+_MOST = dict(
     direct="0o40000", large="0o100000", nofollow="0o400000", tmpfile="0o20200000", directory="0o200000"
 )
 _ARM64 = dict(
     direct="0o200000", large="0o400000", nofollow="0o100000", tmpfile="0o20040000", directory="0o40000"
 )
-OPEN_X86 = {**bits("O_", _OPEN.format(**_X86)), **_PARTS}
+OPEN = {**bits("O_", _OPEN.format(**_MOST)), **_PARTS}
 OPEN_ARM64 = {**bits("O_", _OPEN.format(**_ARM64)), **_PARTS}
 
 # linux/fcntl.h

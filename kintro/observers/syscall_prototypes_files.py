@@ -136,7 +136,8 @@ mmap(pointer addr, ulong length, prot prot, map_flags flags, fd fd, hex offset) 
 munmap(pointer addr, ulong length)
 mprotect(pointer addr, ulong len, prot prot)
 pkey_mprotect(pointer addr, ulong len, prot prot, int pkey)
-mremap(pointer old_address, ulong old_size, ulong new_size, mremap_flags flags, pointer new_address) pointer
+mremap(pointer old_address, ulong old_size, ulong new_size, mremap_flags flags,
+    mremap_address new_address) pointer
 madvise(pointer addr, ulong length, madvise advice)
 brk(pointer addr) pointer
 msync(pointer addr, ulong length, msync_flags flags)

@@ -17,7 +17,7 @@ from kintro.observers.syscall_values import Call, Show, ShowBytes, array, name_o
 LAYOUTS = {
     "clone_args": "flags:Q:clone_flags pidfd:Q:pointer child_tid:Q:pointer parent_tid:Q:pointer "
     "exit_signal:Q:signal stack:Q:pointer stack_size:Q tls:Q:pointer",
-    "flock": "l_type:h:lock l_whence:h:whence 4x l_start:q l_len:q l_pid:i",
+    "flock": "l_type:h:lock l_whence:h:whence 4x l_start:q l_len:q",
     "io_uring_params": "8x flags:I:io_uring_setup",
     "iovec": "iov_base:Q:pointer iov_len:Q",
     "itimerspec": "it_interval:{timespec} it_value:{timespec}",
@@ -136,9 +136,11 @@ def wait_status(data: bytes, call: Call) -> list[str]:
         return [f"{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}"]
     if status == 0xFFFF:
         return ["{WIFCONTINUED(s)}"]
-    if number == 0x7F:
+    if status & 0xFF == 0x7F:
         event = f" | {status >> 16:#x} << 8" if status >> 16 else ""  # of ptrace(2)
         return [f"{{WIFSTOPPED(s) && WSTOPSIG(s) == {signal_name(status >> 8 & 0xFF)}{event}}}"]
+    if number == 0x7F:  # nothing that the kernel writes
+        return [hex(status)]
     core = " && WCOREDUMP(s)" if status & 0x80 else ""
     return [f"{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_name(number)}{core}}}"]
 

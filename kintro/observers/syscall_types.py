@@ -13,6 +13,7 @@ from kintro.observers.syscall_arguments import (
     attributes_of_queue,
     device_control,
     file_control,
+    fixed_address,
     futex_operation,
     futex_timeout,
     futex_values,
@@ -72,6 +73,7 @@ _PLAIN: dict[str, Show] = {
     "prctl_5": process_control(4),
     "futex_op": futex_operation,
     **futex_values(),
+    "mremap_address": fixed_address,
     "semctl_argument": semaphore_argument,
     "socket_protocol": socket_protocol,
     "socket_level": socket_level,
@@ -191,8 +193,7 @@ def _with_mode(table: dict[int, str]) -> Show:
 
 def shows(machine: str) -> dict[str, Show]:
     """How a register of each type is shown."""
-    on_x86 = machine == "x86_64"
-    table = files.OPEN_X86 if on_x86 else files.OPEN_ARM64
+    table = files.OPEN_ARM64 if machine == "aarch64" else files.OPEN
     queue_id = _exact({0: "IPC_PRIVATE"}, hexadecimal)
     long = _PLAIN["long"]
     special: dict[str, Show] = {
