@@ -115,7 +115,7 @@ class Story:
         name = names.of(call)
         texts = self._texts.pop(call.tid, {})
         signature = names.signatures.get(name, UNKNOWN) if not call.flags & COMPAT else UNKNOWN
-        captured = {place: text.data for place, text in texts.items() if text.number == call.number}
+        captured = {place: _whole(text) for place, text in texts.items() if text.number == call.number}
         raw = values.Call(call.arguments, captured, call.returned)
         return Seen(
             call,
@@ -147,6 +147,11 @@ def passes(seen: Seen, chosen: Container[str] | None, failed: bool, slower_ns: i
     if failed and seen.error is None and seen.call.returned is not None:
         return False
     return duration_ns is None or duration_ns >= slower_ns
+
+
+def _whole(text: Text) -> bytes:
+    """A list that was cut has no NUL at its end: see syscall_signatures.STRINGS."""
+    return text.data.removesuffix(b"\0") if text.cut else text.data
 
 
 def path_of(file: File) -> bytes:
