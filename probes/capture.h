@@ -19,6 +19,18 @@ static inline void send_text(struct text_scratch *scratch, struct thread_record 
     counted(text_ring.ringbuf_output(scratch, size, 0), text_sent);
 }
 
+/* Reads a text with its NUL; how long it is with that, or an error. Kernels before 6.2 say 0 of an empty one.
+ */
+static inline long read_text(char *to, void *address)
+{
+    long copied = bpf_probe_read_user_str(to, STRING_MAX, address);
+    if (copied == 0) {
+        *to = 0;
+        return 1;
+    }
+    return copied;
+}
+
 static inline bool is_read_at_entry(u8 kind)
 {
     return kind == STRING || kind == BYTES_IN || kind == FIXED_IN || kind == SIZED_IN;
@@ -48,7 +60,7 @@ static inline bool fetch(struct text_scratch *scratch, struct thread_record *rec
     if (!address)
         return true;
     if (argument->kind == STRING) {
-        copied = bpf_probe_read_user_str(scratch->data, STRING_MAX, address);
+        copied = read_text(scratch->data, address);
         if (copied < 0)
             return false;
         send_text(scratch, record, place, copied, copied == STRING_MAX);
@@ -162,7 +174,7 @@ int tail_2(struct bpf_raw_tracepoint_args *ctx)
         if (!read || ended)
             break;
         asm volatile("%0 &= 4095" : "+r"(at));
-        copied = bpf_probe_read_user_str(scratch->data + at, STRING_MAX, (void *)text);
+        copied = read_text(scratch->data + at, (void *)text);
         read = copied > 0;
         if (!read)
             break;
