@@ -12,7 +12,8 @@ enum {
     NEWBORN = 16, /* it has not yet left the call that created it, which was its parent's */
 };
 
-#define TS_COMPAT 0x0002 /* arch/x86/include/asm/thread_info.h */
+#define TS_COMPAT 0x0002     /* arch/x86/include/asm/thread_info.h */
+#define TIF_32BIT (1u << 22) /* arch/arm64/include/asm/thread_info.h */
 
 #ifdef TID_INDEX
 BPF_F_TABLE("array", u32, struct thread_record, threads, THREADS, BPF_F_MMAPABLE);
@@ -76,11 +77,13 @@ static inline bool counts(struct thread_record *record)
     return passes();
 }
 
-/* Whether the call under way is one of 32 bits, whose numbers and registers are others. x86-64 only. */
+/* Whether the call under way is one of 32 bits, whose numbers and registers are others. */
 static inline bool is_compat(struct task_struct *task)
 {
 #ifdef HAVE_THREAD_INFO_STATUS
     return LOAD(task, thread_info.status) & TS_COMPAT;
+#elif defined HAVE_PT_REGS_PSTATE && defined HAVE_THREAD_INFO_FLAGS
+    return LOAD(task, thread_info.flags) & TIF_32BIT;
 #else
     return false;
 #endif

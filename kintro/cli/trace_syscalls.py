@@ -6,8 +6,6 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
@@ -75,27 +73,14 @@ def run(args: argparse.Namespace) -> int:
 
         begun = tracing.begin(args, "calls", syscalls_read.defines())
         # Imported while that goes on.
-        from kintro.observers import calls, calls_names, calls_read, calls_records
+        from kintro.observers import calls_names, calls_read, calls_records
 
-        calls_read.require_machine()
         names, formats = calls_names.of_this_kernel()
         view = _View(args, names, begun.timeline, os.uname().release)
-        left: list[int] = []  # how many calls went on at the end
-
-        def prepare(trace: Any) -> None:
-            pid = trace.command.pid if trace.command is not None else None
-            limits = args.string_bytes, args.failed, args.slower or 0
-            calls_read.begin(trace.probe, names, view.chosen, pid, *limits)
-            trace.at_end(partial(rest, trace))
-
-        def rest(trace: Any, end_ns: int) -> Any:
-            batch = calls_read.under_way(trace.probe, end_ns)
-            left.append(len(batch["call"]))
-            return batch
-
-        observer = SimpleNamespace(settled=None, tally=lambda account: calls.tally(account, sum(left)))
+        limits = args.string_bytes, args.failed, args.slower or 0
+        request = calls_read.Request(names, view.chosen, *limits)
         return tracing.run(
-            args, signals, begun, calls_records, observer, view.show, prepare,
+            args, signals, begun, calls_records, request, view.show, request.prepare,
             kept={"formats": formats}, columnar=True, listed=view.listed,
         )  # fmt: skip
 

@@ -11,44 +11,37 @@ the child, which is not told as a call.
 from __future__ import annotations
 
 import stat
-import struct
-from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from kintro.observers import syscall_signatures as signatures
 from kintro.observers import syscall_values as values
 from kintro.observers.calls_records import (
-    ARGUMENTS,
-    AT_ENTRY,
-    AT_EXIT,
     COMPAT,
-    COMPAT_SLOT,
-    LISTS,
-    NO_ERRORS,
-    OTHER_SLOT,
-    RESULT_FD,
-    SLOTS,
-    TRACED,
+    DECODE,
+    PROBE,
+    RECORDS,
     Call,
     File,
     Text,
     Thread,
+    dtypes,
 )
 from kintro.observers.syscall_guesses import guessed
 from kintro.observers.syscall_signatures import Signature
 from kintro.observers.syscalls import error_name
-
-if TYPE_CHECKING:
-    from kintro.sources.trace import Account
-
-settled = None  # nothing is under way in the kernel once a process has ended
+from kintro.sources.bpf import Loading
+from kintro.sources.command import Command
+from kintro.sources.filters import Filters
+from kintro.sources.rows import records
+from kintro.sources.trace import Account, Trace, pumped
 
 # include/uapi/linux/magic.h
 _PIPEFS, _SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x09041934, 0x6E736673, 0x50494446
 
 
 UNKNOWN = guessed(None, "")  # a call of which nothing is known: six numbers
-_AT_EXIT = (signatures.BYTES_OUT, signatures.FIXED_OUT, signatures.BYTES_AT, signatures.SIZED_OUT)
 _DUPFD = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC: the commands of fcntl that return a descriptor
 WITHOUT_ERRORS = ("rt_sigreturn",)  # what it returns is a register of the program that was interrupted
 
@@ -172,37 +165,6 @@ def path_of(file: File) -> bytes:
     return path + b" (deleted)" if file.deleted else path
 
 
-def spec(name: str | None, signature: Signature, traced: bool) -> bytes:
-    """What the probe is told of a call: struct spec of probes/calls.h."""
-    flags, place_of_list, descriptors, arguments = TRACED if traced else 0, 0, 0, b""
-    for place, argument in enumerate(signature.arguments[:ARGUMENTS]):
-        kind, which = argument.capture, argument.which
-        if kind in _AT_EXIT:
-            flags |= AT_EXIT
-        elif kind != signatures.NOTHING:
-            flags |= AT_ENTRY
-        if kind == signatures.STRINGS:
-            flags, place_of_list = flags | LISTS, place
-        if kind in (signatures.FD, signatures.DIRFD):
-            which, descriptors = min(descriptors, 1), descriptors + 1
-        arguments += struct.pack("=BBH", kind, which, argument.size)
-    if signature.new_fd:
-        flags |= RESULT_FD
-    if name in WITHOUT_ERRORS:
-        flags |= NO_ERRORS
-    return struct.pack("=HH", flags, place_of_list) + arguments.ljust(4 * ARGUMENTS, b"\0")
-
-
-def specs(names: Names, chosen: Container[str] | None) -> list[bytes]:
-    """By slot, of all calls; `chosen`: the names of those to trace, None for all."""
-    by_slot = []
-    for slot in range(SLOTS):
-        name = names.calls.get(slot) if slot < OTHER_SLOT else None
-        traced = chosen is None or name in chosen or slot in (OTHER_SLOT, COMPAT_SLOT)
-        by_slot.append(spec(name, names.signatures.get(name or "", UNKNOWN), traced))
-    return by_slot
-
-
 class Summary(NamedTuple):
     """What a run counted, by counters in the kernel. None: not known, as of a session that was cut off."""
 
@@ -254,3 +216,56 @@ def summary(seen: int, counted: Mapping[str, int] | None) -> Summary:
         c["lost"],
         c["lost"] == 0 and c["entered"] == c["call_sent"] - c["early"] + c["passed_over"] + c["under_way"],
     )
+
+
+class Run:
+    """A trace to iterate over: gives calls as they return until it ends; then `summary` has the counts."""
+
+    def __init__(self, trace: Trace, names: Names, tally: Callable[[Account], Mapping[str, int]]) -> None:
+        self._trace, self._names, self._tally = trace, names, tally
+        self._seen = 0
+
+    def __iter__(self) -> Iterator[Seen]:
+        trace = self._trace
+        for seen in Story(self._names).calls(pumped(records(trace.rows(), RECORDS), trace.drain)):
+            self._seen += 1
+            yield seen
+
+    def stop(self) -> None:
+        """Makes the iteration come to its end."""
+        self._trace.stop()
+
+    @property
+    def summary(self) -> Summary:
+        """What was counted. Of use when the iteration is over."""
+        account = self._trace.account
+        return summary(self._seen, self._tally(account) if account else None)
+
+
+@contextmanager
+def trace(
+    command: Sequence[str] | None = None,
+    filters: Filters | None = None,
+    duration_s: float | None = None,
+    expression: str | None = None,
+    text_bytes: int = 32,
+    failed: bool = False,
+    slower_ns: int = 0,
+) -> Iterator[Run]:
+    """Traces single system calls, of a command and its descendants if one is given; `with trace(...) as run`.
+
+    The rest is as on the command line. Raises KintroError for whatever stands against it, as that tells it.
+    """
+    from kintro.observers import calls_names, calls_read, syscalls_read
+    from kintro.sources.columns import Columns
+
+    if command is not None:
+        filters = (filters or Filters())._replace(command=True)
+    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    names, _ = calls_names.of_this_kernel()
+    chosen = calls_names.chosen(expression, names)
+    request = calls_read.Request(names, chosen, text_bytes, failed, slower_ns)
+    loading = Loading(PROBE, filters, syscalls_read.defines())
+    with Trace(loading, Columns(DECODE, dtypes()), None, make, duration_s) as running:
+        request.prepare(running)
+        yield Run(running, names, request.tally)

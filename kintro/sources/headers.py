@@ -56,7 +56,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
         "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime",
         "sum_sched_runtime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "nr_threads", "prev_cputime?",
     ),
-    "thread_info": ("status?",),
+    "thread_info": ("status?", "flags?"),
     "task_struct": (
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
         "group_leader", "children", "sibling", "thread_node", "thread_pid", "signal", "mm", "files",

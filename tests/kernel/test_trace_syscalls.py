@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from kintro import calls
+
 from .calls import PROCESSES, STORM, STORM_ROUNDS, THREADS, account
 from .harness import (
     DEADLINE_S,
@@ -238,3 +240,10 @@ def test_only_a_summary(tmp_path: Path, workload: str) -> None:
 def test_32_bit_calls(tmp_path: Path, workload: str) -> None:
     seen = story(tmp_path, workload, "int80")
     assert len(seen.of("getpid")) == 13 + 13
+
+
+def test_the_same_by_a_function(workload: str) -> None:
+    with calls.trace([workload, *STORM], expression="getppid,lseek") as run:
+        seen = Counter((call.name, call.error) for call in run)
+    assert seen == {("getppid", None): 2 * STORM_ROUNDS, ("lseek", "ESPIPE"): STORM_ROUNDS}
+    assert (run.summary.calls, run.summary.complete) == (3 * STORM_ROUNDS, True)
