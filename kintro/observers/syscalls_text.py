@@ -143,7 +143,8 @@ def _entered_from(levels: Mapping[int, int]) -> list[str]:
     """The privilege level that the CPU saved when threads entered the kernel: 3 and EL0 are user mode."""
     name = "EL" if os.uname().machine == "aarch64" else "ring "
     told = [f"{_number(number, 'thread')} from {name}{level}" for level, number in sorted(levels.items())]
-    return [f"entered the kernel: {', '.join(told)}"] if told else []
+    vdso = "what the vDSO answers (clock_gettime and the like) does not enter it and is not here"
+    return [f"entered the kernel: {', '.join(told)}; {vdso}"] if told else []
 
 
 def _modes(processes: Sequence[Process]) -> str:
