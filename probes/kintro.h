@@ -193,7 +193,7 @@ static inline void adopt_target(struct task_struct *child, u32 child_tgid)
 #endif
 }
 
-#define CHILDREN_MAX 256 /* of a task that ends while user space looks for descendants */
+#define ADOPTED_MAX 256 /* of a task that ends while user space looks for descendants */
 
 /* To be called when a task exits, for all its children. */
 static inline void adopt_children(struct task_struct *task)
@@ -206,7 +206,7 @@ static inline void adopt_children(struct task_struct *task)
     if (!now || !*now || !is_target())
         return;
     READ(node, task, children.next);
-    for (int i = 0; i < CHILDREN_MAX && node && node != end; i++) {
+    for (int i = 0; i < ADOPTED_MAX && node && node != end; i++) {
         struct task_struct *child =
             (struct task_struct *)((char *)node - __builtin_offsetof(struct task_struct, sibling));
         u32 tgid = 0;

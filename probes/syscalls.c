@@ -14,7 +14,6 @@
  *   BY_PROCESS    results for each process
  */
 #include "kintro.h"
-#include "current.h"
 #include "buckets.h"
 #include "syscalls.h"
 
@@ -33,6 +32,22 @@ static inline void identify(struct thread_record *record)
     record->stime = coarse(stime_ns);
 }
 
+/* From which privilege level it enters: of x86 the ring in the saved code segment, of arm64 the exception
+ * level in the saved processor state. */
+static inline void count_level(struct pt_regs *regs)
+{
+#ifdef HAVE_PT_REGS_CS
+    u16 cs = 0;
+    bpf_probe_read_kernel(&cs, sizeof(cs), &regs->cs);
+    count(level_0 + (cs & 3));
+#endif
+#ifdef HAVE_PT_REGS_PSTATE
+    u64 pstate = 0;
+    READ(pstate, regs, pstate);
+    count(level_0 + (pstate >> 2 & 3));
+#endif
+}
+
 /* When a thread was last seen, before its first entry or exit: when tracing began. */
 static inline u64 begin_ns(void)
 {
@@ -41,24 +56,10 @@ static inline u64 begin_ns(void)
     return begin ? *begin : 0;
 }
 
-static inline bool counts(struct thread_record *record)
-{
-#ifdef FILTER_TARGETS
-    if (!(record->flags & PICKED)) {
-        if (!is_target())
-            return false;
-        record->flags |= PICKED;
-    }
-#endif
-    return passes();
-}
-
 static inline u16 slot_of(struct task_struct *task, u64 number)
 {
-#ifdef HAVE_THREAD_INFO_STATUS
-    if (LOAD(task, thread_info.status) & TS_COMPAT)
+    if (is_compat(task))
         return COMPAT_SLOT;
-#endif
     return number < OTHER_SLOT ? number : OTHER_SLOT;
 }
 
@@ -83,6 +84,8 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
         count(overtaken);
     if (!record->tgid)
         identify(record);
+    if (!record->calls)
+        count_level((struct pt_regs *)ctx->args[0]);
     record->slot = slot_of(task, ctx->args[1]) + 1;
     record->calls++;
     now_ns = bpf_ktime_get_ns();

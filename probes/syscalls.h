@@ -6,16 +6,6 @@
 #define COMPAT_SLOT 511   /* 32-bit calls, whose numbers mean something else */
 #define UNFINISHED 0xffff /* in place of an error: a call that the thread did not live to see end */
 
-#define TS_COMPAT 0x0002 /* arch/x86/include/asm/thread_info.h */
-
-enum {
-    ENTERED = 1,  /* an entry of it has been seen */
-    SKIPPED = 2,  /* the call under way is of no interest */
-    HELD = 4,     /* nothing counts until its next exec: kintro's own preparations for a command */
-    PICKED = 8,   /* it is of a process that was picked */
-    NEWBORN = 16, /* it has not yet left the call that created it, which was its parent's */
-};
-
 struct thread_record {
     u64 stamp_ns; /* its last entry or exit; 0: not known */
     u64 user_ns;
@@ -29,6 +19,8 @@ struct thread_record {
     u16 slot; /* of the call under way, plus 1; 0: none */
     u16 flags;
 };
+
+#include "record.h"
 
 struct process_key {
     u64 start_ns;
@@ -69,15 +61,14 @@ COUNTER(threads_lost, 20); /* entries of threads that found no room for a record
 COUNTER(results_lost, 21);
 COUNTER(outcomes_lost, 22);
 COUNTER(processes_lost, 23);
-COUNTER(left, 24);  /* threads that ended, */
-COUNTER(freed, 25); /* and those of them whose CPU time is final */
+COUNTER(left, 24);    /* threads that ended, */
+COUNTER(freed, 25);   /* and those of them whose CPU time is final */
+COUNTER(level_0, 26); /* threads by the privilege level that was saved at the first entry seen of them */
+COUNTER(level_1, 27);
+COUNTER(level_2, 28);
+COUNTER(level_3, 29);
 
 BPF_F_TABLE("array", u32, u64, begun, 1, BPF_F_MMAPABLE); /* when the trace began, CLOCK_MONOTONIC */
-#ifdef TID_INDEX
-BPF_F_TABLE("array", u32, struct thread_record, threads, THREADS, BPF_F_MMAPABLE);
-#else
-BPF_HASH(threads, u32, struct thread_record, THREADS);
-#endif
 #ifdef BY_PROCESS
 BPF_F_TABLE("hash", struct result_key, struct result, results, 131072, BPF_F_NO_PREALLOC);
 BPF_ARRAY(empty, struct result, 1);
@@ -99,28 +90,6 @@ BPF_HASH(leaving, u64, struct leaving, 65536); /* by address of the task */
 static inline u32 coarse(u64 ns)
 {
     return ns >> 16;
-}
-
-static inline struct thread_record *record_of(u32 tid)
-{
-#ifdef TID_INDEX
-    return threads.lookup(&tid);
-#else
-    struct thread_record *record = threads.lookup(&tid), fresh = {};
-    if (record)
-        return record;
-    threads.insert(&tid, &fresh);
-    return threads.lookup(&tid);
-#endif
-}
-
-static inline void drop_record(u32 tid, struct thread_record *record)
-{
-#ifdef TID_INDEX
-    __builtin_memset(record, 0, sizeof(*record));
-#else
-    threads.delete(&tid);
-#endif
 }
 
 static inline struct result_key key_of(struct thread_record *record, u16 slot, u16 place)

@@ -86,7 +86,7 @@ make_venv() {
     say "making $venv with $("$python" --version)"
     rm -rf "$venv"
     "$python" -I -m venv "$venv" || die "cannot make $venv. Debian and Ubuntu: apt-get install python3-venv"
-    "$venv/bin/python" -I -m pip install -q --disable-pip-version-check -e "${repo}[test,lint]"
+    "$venv/bin/python" -I -m pip install -q --disable-pip-version-check -e "${repo}[perfetto,test,lint]"
     echo "$stamp" >"$venv/stamp"
 }
 

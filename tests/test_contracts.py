@@ -12,7 +12,14 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import buckets, faults_records, lifecycle_records, switches_records, syscalls_records
+from kintro.observers import (
+    buckets,
+    calls_records,
+    faults_records,
+    lifecycle_records,
+    switches_records,
+    syscalls_records,
+)
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -27,7 +34,10 @@ FLOORS = {
     "cli": 4, "__init__": 5, "__main__": 5,
 }  # fmt: skip
 APART = {"errors", "shapes", "sources", "renderers", "concepts", "labs"}
-ONLY_IMPORTER = {"bcc": "sources/bpf.py", "pyroute2": "sources/netlink.py", "nanoarrow": "sources/arrow.py"}
+ONLY_IMPORTER = {
+    "bcc": "sources/bpf.py", "nanoarrow": "sources/arrow.py", "perfetto": "renderers/perfetto.py",
+    "pyroute2": "sources/netlink.py",
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:
@@ -119,10 +129,11 @@ def test_one_job_for_each_file(path: Path) -> None:
 
 
 RECORDS = {
-    "lifecycle": lifecycle_records,
+    "calls": calls_records,
     "faults": faults_records,
-    "syscalls": syscalls_records,
+    "lifecycle": lifecycle_records,
     "switches": switches_records,
+    "syscalls": syscalls_records,
 }
 EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
 
@@ -150,7 +161,7 @@ def test_each_probe_has_its_records() -> None:
 def test_each_ring_has_its_record(probe: str) -> None:
     rings = re.findall(r"^RING\((\w+), (\d+), \d+\);", probe_text(probe), re.MULTILINE)
     assert [ring for ring, _ in rings] == list(RECORDS[probe].RECORDS)
-    assert list(RECORDS[probe].RANKS.values()) == [int(number) for _, number in rings]
+    assert [int(number) for _, number in rings] == list(range(len(rings)))
 
 
 @pytest.mark.parametrize(("probe", "kind"), [event for event in EVENTS if event[1] != "exec"])
@@ -167,7 +178,7 @@ def test_an_exec_has_the_fields_of_its_record_once_decoded() -> None:
 
 @pytest.mark.parametrize(("probe", "kind"), EVENTS)
 def test_fields_of_an_event_are_of_plain_types_and_widest_first(probe: str, kind: str) -> None:
-    widths = {"u64": 8, "u32": 4, "u16": 2, "u8": 1, "char": 1}
+    widths = {"u64": 8, "s64": 8, "u32": 4, "u16": 2, "u8": 1, "char": 1}
     members = c_fields(probe, kind)
     assert [widths[c_type] for c_type, _, _ in members] == sorted(
         (widths[c_type] for c_type, _, _ in members), reverse=True
@@ -196,7 +207,9 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
     for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT"):
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
-    assert constant("probes/syscalls.h", r"^    HELD = (\d+),") == syscalls_records.HELD
+    assert constant("probes/record.h", r"^    HELD = (\d+),") == syscalls_records.HELD
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT"):
+        assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
 
@@ -266,7 +279,7 @@ def says(text: str, option: str) -> bool:
 
 
 def test_each_module_of_a_verb_is_one() -> None:
-    helpers = {"__init__", "maps_views", "output", "signals", "tracing"}
+    helpers = {"__init__", "maps_views", "output", "saving", "signals", "tracing"}
     modules = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - helpers
     assert modules == {verb.replace("-", "_") for verb in VERBS}
     assert list(parsers()) == list(VERBS)

@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
         # Imported while that goes on.
         import numpy  # noqa: F401
 
-        from kintro.observers import switches
+        from kintro.observers import switches, switches_records
 
         view = _View(args, begun.output, begun.loading.filters.whole_system)
         settled = switches.settled if args.command else None
         observer = SimpleNamespace(**vars(switches) | {"settled": settled})
-        return tracing.run(args, signals, begun, observer, view.show, view.prepare)
+        return tracing.run(args, signals, begun, switches_records, observer, view.show, view.prepare)
 
 
 class _View:

@@ -161,9 +161,9 @@ def _package_version(name: str) -> str | None:
 def self_test() -> SelfTest:
     """Traces the whole system with the lifecycle probe while it makes the processes of a Witness."""
     from kintro.observers import doctor, lifecycle
-    from kintro.observers.lifecycle_records import DECODE, PROBE
+    from kintro.observers.lifecycle_records import DECODE, PROBE, RECORDS
     from kintro.sources.bpf import Loading
-    from kintro.sources.rows import Rows
+    from kintro.sources.rows import Rows, records
     from kintro.sources.trace import Trace
 
     seen: list[Witness] = []
@@ -178,9 +178,9 @@ def self_test() -> SelfTest:
 
             os.write(end, b"!")
             trace.when_readable(begin, work)
-            records = list(lifecycle.records(trace.rows()))
+            told = list(records(trace.rows(), RECORDS))
             assert trace.account is not None
-            return doctor.self_test(records, lifecycle.tally(trace.account), seen[0])
+            return doctor.self_test(told, lifecycle.tally(trace.account), seen[0])
     except KintroError as error:
         return doctor.SelfTest((), None, error.message, error.hint or doctor.REPORT, error.exit_code)
     except (OSError, ValueError) as error:

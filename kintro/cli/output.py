@@ -9,7 +9,7 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from kintro.errors import EX_IOERR, KintroError
@@ -109,6 +109,28 @@ class Output:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
 
 
+class BinaryFile:
+    """A file that takes pieces as they come. A failure is told at once and kept; what follows is dropped."""
+
+    def __init__(self, path: str) -> None:
+        self.error: KintroError | None = None
+        self._path = path
+        self._file = _opened(path).detach()
+
+    def write(self, piece: bytes) -> None:
+        if self.error is None:
+            try:
+                self._file.write(piece)
+                self._file.flush()
+            except OSError as error:
+                self.error = KintroError(f"cannot write {self._path}: {error.strerror}", None, EX_IOERR)
+                print(f"kintro: {self.error.message}; tracing goes on", file=sys.stderr)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+
+
 class _Reader:
     """Whoever reads a pipe, a socket or a terminal, and may be slow."""
 
@@ -169,7 +191,7 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _opened(path: str) -> TextIO:
+def _opened(path: str) -> io.TextIOWrapper:
     try:
         with as_calling_user():
             return open(path, "w", encoding="utf-8", opener=_opener)

@@ -58,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
         # Imported while that goes on.
         import numpy  # noqa: F401
 
-        from kintro.observers import syscalls
+        from kintro.observers import syscalls, syscalls_records
 
         view = _View(args, begun.output)
         # Of others there may be zombies that nobody waits for.
         settled = syscalls.settled if args.command else None
         observer = SimpleNamespace(**vars(syscalls) | {"settled": settled})
-        return tracing.run(args, signals, begun, observer, view.show, view.prepare)
+        return tracing.run(args, signals, begun, syscalls_records, observer, view.show, view.prepare)
 
 
 class _View:

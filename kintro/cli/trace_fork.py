@@ -31,13 +31,13 @@ With a command, kintro ends when it ends and leaves with its exit status (128 + 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     tracing.add_options(parser)
     add_views(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="only the summary (and the tree)")
 
 
-def add_views(parser: argparse.ArgumentParser) -> None:
+def add_views(parser: Any) -> None:
     """The options that say how the events are shown, live and in a replay."""
     parser.add_argument("--threads", action="store_true", help="show threads too; they are always counted")
     parser.add_argument("--tree", action="store_true", help="at the end, the tree of all that lived")
-    parser.add_argument("-q", "--quiet", action="store_true", help="only the summary (and the tree)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,10 +50,15 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     defines = {"THREADS": 1} if args.threads or args.tree or args.save else {}
     begun = tracing.begin(args, "lifecycle", defines)
     # Imported while that goes on, and before tracing begins, not while the first events wait.
-    from kintro.observers import lifecycle, lifecycle_text  # noqa: F401
+    from kintro.observers import lifecycle, lifecycle_records, lifecycle_text  # noqa: F401
     from kintro.renderers import jsonl, terminal  # noqa: F401
 
-    return tracing.run(args, signals, begun, lifecycle, partial(show, args))
+    return tracing.run(args, signals, begun, lifecycle_records, lifecycle, partial(show, args))
+
+
+def replay(args: argparse.Namespace, info: Mapping[str, Any], *presented: Any) -> None:
+    """Presents a saved session; `info` is what it says of itself."""
+    show(args, *presented)
 
 
 def show(

@@ -1,4 +1,4 @@
-"""What every tracing verb shares: its options, the run with its command and signals, and saving."""
+"""What every tracing verb shares: its options, and the run with its command and signals."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from operator import methodcaller
 from typing import Any, NamedTuple
 
-import kintro
 from kintro.cli.signals import Signals
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 
@@ -99,21 +97,25 @@ class Begun(NamedTuple):
     """What `begin` hands to `run`."""
 
     output: Any
+    timeline: Any  # a BinaryFile, or None
     loading: Any
     defines: Mapping[str, int]
 
 
 def begin(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> Begun:
     """Begins to load a probe. Its observer, and whatever else is slow to import, is to be imported then."""
-    from kintro.cli.output import Output
+    from kintro.cli.output import BinaryFile, Output
     from kintro.sources.bpf import Loading, require_tracing
 
     _require_sense(args)
     require_tracing()
     _require_initial_namespace(args)
     wanted = filters(args)
-    output = Output(args.output, WAITING_MAX)  # before any thread is at work: see as_calling_user
-    return Begun(output, Loading(probe, wanted, defines), defines)
+    # Before any thread is at work: see as_calling_user.
+    output = Output(args.output, WAITING_MAX)
+    path = getattr(args, "timeline", None)
+    timeline = BinaryFile(path) if path is not None else None
+    return Begun(output, timeline, Loading(probe, wanted, defines), defines)
 
 
 def _require_sense(args: argparse.Namespace) -> None:
@@ -139,29 +141,43 @@ def run(
     args: argparse.Namespace,
     signals: Signals,
     begun: Begun,
+    kinds: Any,
     observer: Any,
     show: Callable[[Any, Callable[[], Mapping[str, Any] | None], int, Any], None],
     prepare: Callable[[Any], None] = lambda trace: None,
+    kept: Mapping[str, Any] | None = None,
+    columnar: bool = False,
+    listed: bool = True,
 ) -> int:
-    """Traces with an observer's probe and has `show` present it; returns the exit code.
+    """Traces and has `show` present it; returns the exit code.
+
+    `kinds`: the module of the records; `observer`: the one that knows when all is settled, and the counts.
 
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
     `prepare(trace)`: called when all is loaded, before anything is traced.
+    `kept`: what a saved session is to tell beside the records.
+    `columnar`: there may be millions of them. `listed`: whether `show` looks at the records one by one.
     """
+    from kintro.cli.saving import Saver
     from kintro.sources.command import Command
-    from kintro.sources.rows import Rows
+    from kintro.sources.rows import Rows, records
     from kintro.sources.trace import Trace, pumped
 
     output = begun.output
     output.interrupt_fd = signals.fd
     with ExitStack() as stack:
-        saver = stack.enter_context(_Saver()) if args.save is not None else None
-        order = saver.columns(observer) if saver else Rows(observer.DECODE)
+        saver = stack.enter_context(Saver()) if args.save is not None else None
+        order: Any = Rows(kinds.DECODE)
+        if saver is not None or columnar:
+            from kintro.sources.columns import Columns
+
+            save = saver.write if saver is not None else lambda batch: None
+            order = Columns(kinds.DECODE, kinds.dtypes(), save, listed)
 
         def ready() -> Command | None:
             """Called when all is loaded. A session takes a moment to begin, without the command."""
             if saver is not None:
-                saver.open(args, begun.defines, observer)
+                saver.open(args, begun.defines, kinds.dtypes(), kept or {})
             return Command(args.command, args.as_root) if args.command else None
 
         trace = stack.enter_context(Trace(begun.loading, order, observer.settled, ready, args.duration))
@@ -194,7 +210,7 @@ def run(
         def counts() -> Mapping[str, Any] | None:
             return observer.tally(trace.account) if trace.account else None
 
-        show(pumped(observer.records(rows()), trace.drain), counts, begin_ns, output)
+        show(pumped(records(rows(), kinds.RECORDS), trace.drain), counts, begin_ns, output)
         if saver is not None:
             saver.close(begin_ns, counts())
         # What came meanwhile belonged to the trace; one more signal ends the wait for a slow reader.
@@ -206,71 +222,10 @@ def run(
             if command.poll() is None:
                 print(f"kintro: tracing has ended, the command (pid {command.pid}) goes on", file=sys.stderr)
             wait(command, signals)
-        problem = output.error or (saver.error if saver is not None else None)
-        if problem is not None:
-            raise problem
+        for place in (output, saver, begun.timeline):
+            if place is not None and place.error is not None:
+                raise place.error
         return command.exit_code if command else 0
-
-
-class _Saver:
-    """Writes a session. A failure is told at once and kept; tracing goes on."""
-
-    def __init__(self) -> None:
-        self.error: KintroError | None = None
-        self._writer: Any = None
-
-    def __enter__(self) -> _Saver:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._try(methodcaller("close"))
-
-    def columns(self, observer: Any) -> Any:
-        """The order for a Trace that saves what it sees."""
-        from kintro.sources.columns import Columns
-
-        return Columns(observer.DECODE, observer.dtypes(), self._write)
-
-    def open(self, args: argparse.Namespace, defines: Mapping[str, int], observer: Any) -> None:
-        """Begins the session. KintroError if that cannot be."""
-        from kintro.sources.session import SessionWriter
-
-        uname = os.uname()
-        header = {
-            "verb": args.verb,
-            "options": _given(args),
-            "defines": dict(defines),
-            "kintro": kintro.__version__,
-            "kernel": uname.release,
-            "machine": uname.machine,
-            "host": uname.nodename,
-            "clock": "CLOCK_MONOTONIC",
-            "begin_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),  # until `close` tells it exactly
-            "begin_realtime_ns": time.time_ns(),
-        }
-        self._writer = SessionWriter(args.save, observer.dtypes(), header)
-
-    def close(self, begin_ns: int, counts: Mapping[str, Any] | None) -> None:
-        self._try(methodcaller("close", {"begin_ns": begin_ns, "counts": counts}))
-
-    def _write(self, batch: Mapping[str, Any]) -> None:
-        for kind, events in batch.items():
-            self._try(methodcaller("write", kind, events))
-
-    def _try(self, call: Callable[[Any], None]) -> None:
-        if self._writer is None or self.error is not None:
-            return
-        try:
-            call(self._writer)
-        except KintroError as error:
-            self.error = error
-            print(f"kintro: {error.message}; tracing goes on, recording has ended", file=sys.stderr)
-
-
-def _given(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of this command line that are not at their default."""
-    ours = ("run", "verb", "parser", "behind_dashes")
-    return {name: value for name, value in vars(args).items() if value and name not in ours}
 
 
 def wait(command: Any, signals: Any) -> None:

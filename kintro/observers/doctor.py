@@ -26,7 +26,7 @@ TRACING = (
     "kernel", "BTF", "kernel structs", "bpf(2)", "lockdown", "capabilities", "bcc", "Python packages",
     "pid namespace", "memory",
 )  # fmt: skip
-OFFLINE = dict.fromkeys(("replay", "doctor", "completion"), ("Python packages",))
+OFFLINE = dict.fromkeys(("cost", "replay", "doctor", "completion"), ("Python packages",))
 LOADING = {*TRACING} - {"pid namespace"}  # that one keeps no probe from being loaded
 
 SUDO = "sudo kintro doctor"

@@ -46,7 +46,6 @@ class Fault(NamedTuple):
 
 
 RECORDS = {"fault": Fault}
-RANKS = {"fault": 0}  # the number of its ring
 
 
 class FaultPages(NamedTuple):

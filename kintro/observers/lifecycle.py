@@ -8,7 +8,6 @@ What it cannot see: the fork of a process that was there before tracing began.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kintro.observers.lifecycle_records import (
     DECODE,
     PROBE,
-    RANKS,
     RECORDS,
     Event,
     Exec,
@@ -27,16 +25,15 @@ from kintro.observers.lifecycle_records import (
     Reaper,
     Reparent,
     clone_flag_names,
-    dtypes,
 )
 from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
 from kintro.sources.filters import Filters
-from kintro.sources.rows import Row, Rows
+from kintro.sources.rows import Rows, records
 from kintro.sources.trace import Account, Trace, pumped
 
 if TYPE_CHECKING:
-    from kintro.sources.session import Session
+    pass
 
 Key = tuple[int, int]  # a process or thread: its id and start time
 
@@ -49,13 +46,6 @@ def settled(counters: Mapping[str, int]) -> bool:
     return counters["left"] >= counters["leaving"]
 
 
-def records(batches: Iterable[list[tuple[str, Row]]]) -> Iterator[Any]:
-    """The records of a live trace's rows."""
-    for batch in batches:
-        for kind, row in batch:
-            yield RECORDS[kind](*row)
-
-
 class Run:
     """A trace to iterate over: gives events until it ends; then `summary` has the counts."""
 
@@ -64,7 +54,7 @@ class Run:
         self._seen: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Event]:
-        for event in Adoptions().events(pumped(records(self._trace.rows()), self._trace.drain)):
+        for event in Adoptions().events(pumped(records(self._trace.rows(), RECORDS), self._trace.drain)):
             self._seen[counted_as(event)] += 1
             yield event
 
@@ -96,19 +86,6 @@ def trace(
     loading = Loading(PROBE, filters, {"THREADS": 1} if threads else {})
     with Trace(loading, Rows(DECODE), settled, make, duration_s) as running:
         yield Run(running)
-
-
-def saved_records(session: Session) -> Iterator[Any]:
-    """The records of a saved session in order of time, read as they are asked for."""
-
-    from kintro.sources.session import read_batches  # numpy and Arrow, which a live trace does not need
-
-    def rows(kind: str, dtype: Any) -> Iterator[Any]:
-        for batch in read_batches(session, kind, dtype):
-            yield from map(RECORDS[kind], *zip(*batch.tolist(), strict=True))
-
-    streams = [rows(kind, dtype) for kind, dtype in sorted(dtypes().items(), key=lambda item: RANKS[item[0]])]
-    return heapq.merge(*streams, key=lambda record: record.ts_ns)
 
 
 class Adoptions:

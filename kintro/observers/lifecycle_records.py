@@ -180,8 +180,8 @@ class Reparent(NamedTuple):
 Event = Fork | Exec | Exit | Reparent
 
 
+# In this order where the times are the same, as the probe's rings are.
 RECORDS = {"fork": Fork, "exec": Exec, "exit": Exit, "orphan": Orphan, "reaper": Reaper}
-RANKS = {kind: rank for rank, kind in enumerate(RECORDS)}  # of events with the same time
 
 
 def decode_exec(row: Row) -> Row:

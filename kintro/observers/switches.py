@@ -12,12 +12,17 @@ A wait for a CPU begins with the wake-up (sched_waking); for a task that could h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kintro.observers.buckets import BUCKETS, highest_ns, percentile_ns
-from kintro.observers.switches_records import IDLE, IDLE_COMM, Account, Cpu, Name, Pair, Swaps, Task
+from kintro.observers.switches_records import IDLE, IDLE_COMM, PROBE, Account, Cpu, Name, Pair, Swaps, Task
+from kintro.sources.bpf import Loading
+from kintro.sources.command import Command
+from kintro.sources.filters import Filters
+from kintro.sources.rows import Rows
+from kintro.sources.trace import Trace
 
 NOBODY = Name(0, 0, 0, IDLE_COMM)
 _NO_SWAPS, _NO_TIME = Swaps(0, 0), Cpu(0, 0, 0, 0, 0)
@@ -153,9 +158,7 @@ def sort_key(by: str) -> Callable[[Task], Any]:
     return lambda task: (figures[by](task), task.name.tid, task.name.start_time_ns)
 
 
-# What a Trace wants of an observer: no events are sent.
-
-DECODE: dict[str, Any] = {}
+# What a Trace wants of an observer.
 
 
 def settled(counters: Mapping[str, int]) -> bool:
@@ -163,10 +166,34 @@ def settled(counters: Mapping[str, int]) -> bool:
     return counters["left"] == counters["freed"]
 
 
-def records(batches: Iterable[Any]) -> Iterator[Any]:
-    for batch in batches:
-        yield from batch
-
-
 def tally(traced: Any) -> Mapping[str, Any]:
     return {"duration_ns": traced.duration_ns, "lost": traced.lost}
+
+
+def count(
+    command: Sequence[str] | None = None, filters: Filters | None = None, duration_s: float | None = None
+) -> Account:
+    """Counts the context switches of a command and its descendants, or of what `filters` picks, for a while.
+
+    Without a command and a duration it ends with the process that `filters` names, or never.
+
+    Raises KintroError for whatever stands against it, as the command line tells it.
+    """
+    from kintro.observers import switches_read
+
+    if command is not None:
+        filters = (filters or Filters())._replace(command=True)
+    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    loading = Loading(PROBE, filters, switches_read.defines())
+    ends_ns: list[int] = []
+    with Trace(loading, Rows({}), settled if command else None, make, duration_s) as trace:
+        pid = trace.command.pid if trace.command is not None else None
+        trace.around(
+            lambda: ends_ns.append(switches_read.begin(trace.probe, pid)),
+            lambda: ends_ns.append(switches_read.end(trace.probe)),
+        )
+        for _ in trace.rows():
+            pass
+        begin_ns, end_ns = ends_ns
+        now = switches_read.read(trace.probe, end_ns)
+    return account(now, Reading(begin_ns), loading.filters.whole_system)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PROBE = "switches"
 RECORDS: dict[str, type] = {}  # it sends no events
-RANKS: dict[str, int] = {}
+DECODE: dict[str, Any] = {}
 
 # As in probes/switches.h.
 USED, ASLEEP, WANTED, SHOWN, DEAD = 1, 2, 32, 64, 512

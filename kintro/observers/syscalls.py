@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from kintro.observers import buckets as histogram
 from kintro.observers.buckets import BUCKETS, bounds_ns
 from kintro.observers.syscalls_records import (
     OTHER_SLOT,
+    PROBE,
     SLOT_NAMES,
     UNFINISHED,
     Account,
@@ -29,6 +30,11 @@ from kintro.observers.syscalls_records import (
     ProcessKey,
     Syscall,
 )
+from kintro.sources.bpf import Loading
+from kintro.sources.command import Command
+from kintro.sources.filters import Filters
+from kintro.sources.rows import Rows
+from kintro.sources.trace import Trace
 
 # include/linux/errno.h: the kernel's own, which no program sees. The signal that interrupted the call decides
 # whether it begins anew or fails with EINTR.
@@ -93,6 +99,7 @@ def account(last: Reading, names: Mapping[int, str], first: Reading, moving: boo
         sum(value for name, value in more.items() if name.endswith("_lost"))
         + more["missed"]
         + more["overtaken"],
+        {level: more[name] for level in range(4) if more[name := f"level_{level}"]},
         moving,
     )
 
@@ -172,20 +179,39 @@ def sort_key(by: str) -> Callable[[Syscall], Any]:
     return lambda call: (figures[by](call), call.name)
 
 
-# What a Trace wants of an observer: no events are sent.
-
-DECODE: dict[str, Any] = {}
-
-
 def settled(counters: Mapping[str, int]) -> bool:
     """Whether the CPU time of all threads that have ended is final."""
     return counters["left"] == counters["freed"]
 
 
-def records(batches: Iterable[Any]) -> Iterator[Any]:
-    for batch in batches:
-        yield from batch
-
-
 def tally(traced: Any) -> Mapping[str, Any]:
     return {"duration_ns": traced.duration_ns, "lost": traced.lost}
+
+
+def count(
+    command: Sequence[str] | None = None,
+    filters: Filters | None = None,
+    duration_s: float | None = None,
+    by_process: bool = False,
+) -> Account:
+    """Counts the system calls of a command and its descendants, or of what `filters` picks, for a while.
+
+    Without a command and a duration it ends with the process that `filters` names, or never.
+
+    Raises KintroError for whatever stands against it, as the command line tells it.
+    """
+    from kintro.observers import syscalls_read
+    from kintro.sources.syscall_names import syscall_names
+
+    if command is not None:
+        filters = (filters or Filters())._replace(command=True)
+    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    loading = Loading(PROBE, filters, syscalls_read.defines(by_process))
+    with Trace(loading, Rows({}), settled if command else None, make, duration_s) as trace:
+        pid = trace.command.pid if trace.command is not None else None
+        first = Reading(syscalls_read.begin(trace.probe, pid))
+        for _ in trace.rows():
+            pass
+        assert trace.account is not None  # the rows have come to their end
+        end_ns = first.ts_ns + trace.account.duration_ns
+        return account(syscalls_read.read(trace.probe, by_process, end_ns), syscall_names(), first)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PROBE = "syscalls"
 RECORDS: dict[str, type] = {}  # it sends no events
-RANKS: dict[str, int] = {}
+DECODE: dict[str, Any] = {}
 
 # As in probes/syscalls.h.
 SLOTS, OTHER_SLOT, COMPAT_SLOT = 512, 510, 511
@@ -72,6 +72,7 @@ class Account(NamedTuple):
     early: int  # returns of calls that had begun before: in no other figure
     refused: int  # calls that seccomp, ptrace or the process itself answered: in no other figure
     lost: int
+    levels: Mapping[int, int]  # threads by the privilege level that their first entry saved
     moving: bool = False  # read while calls went on: not all figures are of one moment
 
     @property

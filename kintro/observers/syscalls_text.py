@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -136,7 +137,15 @@ def summary_lines(account: Account) -> list[str]:
     ]
     if apart:
         text += f"; not among them: {', '.join(apart)}"
-    return [text, _modes(account.processes)]
+    return [text, _modes(account.processes), *_entered_from(account.levels)]
+
+
+def _entered_from(levels: Mapping[int, int]) -> list[str]:
+    """The privilege level that the CPU saved when threads entered the kernel: 3 and EL0 are user mode."""
+    name = "EL" if os.uname().machine == "aarch64" else "ring "
+    told = [f"{_number(number, 'thread')} from {name}{level}" for level, number in sorted(levels.items())]
+    vdso = "what the vDSO answers (clock_gettime and the like) does not enter it and is not here"
+    return [f"entered the kernel: {', '.join(told)}; {vdso}"] if told else []
 
 
 def _modes(processes: Sequence[Process]) -> str:
@@ -163,6 +172,7 @@ def as_json(account: Account, calls: Sequence[Syscall], kind: str = "summary") -
         "early": account.early,
         "refused": account.refused,
         "entries": account.entries,
+        "privilege_levels": {str(level): number for level, number in account.levels.items()},
         "lost": account.lost,
         "complete": account.complete,
         "processes": [_process_json(process) for process in account.processes],

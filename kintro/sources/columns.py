@@ -1,4 +1,7 @@
-"""Events as columns, one structured numpy array for each kind: to save a session."""
+"""Events as columns, one structured numpy array for each kind: to save them, or when there may be millions.
+
+The first field of each is its time, by which they are ordered.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,21 @@ import numpy as np
 from kintro.sources.ring import WINDOW_NS, Reader
 from kintro.sources.rows import Decode, Row
 
-Batch = dict[str, np.ndarray]  # kind → structured array, each with a field ts_ns
+Batch = dict[str, np.ndarray]  # kind → structured array
 
 
 class Columns:
     """Takes events from the rings in order of time, and has `save` keep them before they are shown."""
 
     def __init__(
-        self, decode: Mapping[str, Decode], dtypes: Mapping[str, np.dtype], save: Callable[[Batch], None]
+        self,
+        decode: Mapping[str, Decode],
+        dtypes: Mapping[str, np.dtype],
+        save: Callable[[Batch], None] = lambda batch: None,
+        shown: bool = True,
     ) -> None:
-        """`dtypes`: of the kinds that are decoded, at least."""
-        self._decode, self._dtypes, self._save = decode, dtypes, save
+        """`dtypes`: of the kinds that are decoded, at least. Not `shown`: nobody wants them as rows."""
+        self._decode, self._dtypes, self._save, self._shown = decode, dtypes, save, shown
         self._reorder = Reorder()
 
     @property
@@ -38,8 +45,10 @@ class Columns:
             batch[kind] = np.array(list(map(decode, batch[kind].tolist())), self._dtypes[kind])
         return self._reorder.push(batch, now_ns)
 
-    def flush(self) -> Batch:
-        """Everything still held, at the end of a trace."""
+    def flush(self, last: Batch | None = None) -> Batch:
+        """Everything still held, at the end of a trace, and some more."""
+        if last is not None:
+            self._reorder.hold(last)
         return self._reorder.flush()
 
     def count(self, batch: Batch) -> int:
@@ -48,7 +57,7 @@ class Columns:
     def rows(self, batch: Batch) -> list[tuple[str, Row]]:
         """Saves a batch; then it is shown as rows."""
         self._save(batch)
-        return list(in_time_order(batch))
+        return list(in_time_order(batch)) if self._shown else []
 
 
 @dataclass
@@ -61,35 +70,57 @@ class Reorder:
 
     def push(self, batch: Batch, now_ns: int) -> Batch:
         """Takes a batch; returns what is older than the window, each kind sorted by time."""
-        return self._release(batch, now_ns - WINDOW_NS)
+        self.hold(batch)
+        return self._release(now_ns - WINDOW_NS)
 
     def flush(self) -> Batch:
         """Everything still held, at the end of a trace."""
-        return self._release({}, (1 << 63) - 1)
+        return self._release((1 << 63) - 1)
 
     @property
     def holds(self) -> bool:
         return any(self._held.values())
 
-    def _release(self, batch: Batch, until_ns: int) -> Batch:
+    def hold(self, batch: Batch) -> None:
+        """Takes a batch and returns nothing yet."""
         for kind, events in batch.items():
             held = self._held.setdefault(kind, [])  # in the order of the rings, also where there are none yet
             if len(events):
+                self.late += int(np.count_nonzero(_times(events) < self._released_ns))
                 held.append(events)
+
+    def _release(self, until_ns: int) -> Batch:
         released = {}
         for kind, parts in self._held.items():
             if not parts:
                 continue
-            events = np.concatenate(parts) if len(parts) > 1 else parts[0]
-            times = events["ts_ns"]
-            self.late += int(np.count_nonzero(times < self._released_ns))
-            ripe = times <= until_ns
-            self._held[kind] = [] if ripe.all() else [events[~ripe]]
-            if ripe.any():
-                events = events[ripe]
-                released[kind] = events[np.argsort(events["ts_ns"], kind="stable")]
-        self._released_ns = max([self._released_ns, *(int(e["ts_ns"][-1]) for e in released.values())])
+            events = _joined(parts)
+            times = _times(events).copy()
+            if (times[1:] < times[:-1]).any():  # of several CPUs
+                order = np.argsort(times, kind="stable")
+                events, times = events[order], times[order]
+            ripe = int(np.searchsorted(times, until_ns, side="right"))
+            self._held[kind] = [events[ripe:]] if ripe < len(events) else []
+            if ripe:
+                released[kind] = events[:ripe]
+        self._released_ns = max([self._released_ns, *(int(_times(e)[-1]) for e in released.values())])
         return released
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """One array of several. As bytes, where there are no objects: else numpy copies field by field."""
+    dtype = parts[0].dtype
+    if len(parts) == 1:
+        return parts[0]
+    if dtype.hasobject:
+        return np.concatenate(parts)
+    raw = np.dtype((np.void, dtype.itemsize))
+    return np.concatenate([part.view(raw) for part in parts]).view(dtype)
+
+
+def _times(events: np.ndarray) -> np.ndarray:
+    """The first field of each."""
+    return events[(events.dtype.names or ())[0]]
 
 
 def in_time_order(batch: Batch) -> Iterator[tuple[str, Row]]:
@@ -97,7 +128,7 @@ def in_time_order(batch: Batch) -> Iterator[tuple[str, Row]]:
     kinds = list(batch)
     if not kinds:
         return
-    times = np.concatenate([batch[kind]["ts_ns"] for kind in kinds])
+    times = np.concatenate([_times(batch[kind]) for kind in kinds])
     owner = np.repeat(np.arange(len(kinds)), [len(batch[kind]) for kind in kinds])
     rows = [iter(batch[kind].tolist()) for kind in kinds]
     for index in owner[np.argsort(times, kind="stable")].tolist():

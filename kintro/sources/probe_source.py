@@ -19,13 +19,13 @@ class Layout(NamedTuple):
     """How a struct of C lies in memory."""
 
     names: tuple[str, ...]
-    codes: tuple[str, ...]  # as the module struct has them: Q for u64, 16s for char[16]
+    codes: tuple[str, ...]  # as the module struct has them: Q for u64, 2Q for u64[2], 16s for char[16]
     variable: bool = False  # `char data[]` ends it: bytes of any number
 
     @property
     def format(self) -> str:
         """For the module struct, with native alignment, padded to the widest member as C pads."""
-        widest = max((code for code in self.codes if code[-1] != "s"), key=struct.calcsize, default="B")
+        widest = max((code[-1] for code in self.codes if code[-1] != "s"), key=struct.calcsize, default="B")
         return "".join(self.codes) + f"0{widest}"
 
     @property
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
         """The same for numpy; without what a variable one ends with."""
         import numpy as np  # which whoever only wants rows does not wait for
 
-        formats = [f"S{code[:-1]}" if code[-1] == "s" else np.dtype(code).str for code in self.codes]
+        formats = [np.dtype(f"S{code[:-1]}" if code[-1] == "s" else code) for code in self.codes]
         return np.dtype(list(zip(self.names, formats, strict=True)), align=True)
 
 
@@ -61,7 +61,7 @@ def _expanded(folder: Path, file: str) -> str:
 
 
 def c_struct(text: str, name: str) -> Layout:
-    """Layout of `struct name { … }` in a probe's text. Knows u8…u64, s8…s64, char[N], and `char data[]`."""
+    """Layout of `struct name { … }` in a probe's text. Knows u8…u64, s8…s64, their arrays, `char data[]`."""
     body = re.search(rf"^struct {name} {{(.*?)^}};", text, re.MULTILINE | re.DOTALL)
     if body is None:
         raise KintroError(f"the probe has no struct {name}", None, EX_SOFTWARE)
@@ -70,5 +70,5 @@ def c_struct(text: str, name: str) -> Layout:
     for c_type, member, length in re.findall(r"^\s*(\w+) (\w+)(\[\d*\])?;", lines, re.MULTILINE):
         if length != "[]":
             names.append(member)
-            codes.append(f"{length[1:-1]}s" if length else _CODES[c_type])
+            codes.append(length[1:-1] + ("s" if c_type == "char" else _CODES[c_type]))
     return Layout(tuple(names), tuple(codes), "char data[];" in lines)

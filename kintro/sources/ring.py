@@ -119,16 +119,25 @@ class Ring:
                     events[name] = whole[name]
                 events["data"] = payloads
         else:
-            lengths = self._lengths(begin, end)
-            stride = self._record.size
+            stride, at = self._record.size, mmap.PAGESIZE + begin % self._size
             record = np.dtype(
-                {"names": ["event"], "formats": [self.dtype], "offsets": [HEADER.size], "itemsize": stride}
+                {
+                    "names": ["length", "event"],
+                    "formats": ["u4", (np.void, self.dtype.itemsize)],  # bytes: faster to copy than fields
+                    "offsets": [0, HEADER.size],
+                    "itemsize": stride,
+                }
             )
-            at = mmap.PAGESIZE + begin % self._size
-            events = np.ndarray(len(lengths), record, self._data_map, at)["event"]
-            discarded = np.array(lengths, np.uint32) & DISCARD != 0
-            events = events[~discarded]
+            whole = np.ndarray((end - begin) // stride, record, self._data_map, at)
+            lengths = whole["length"].copy()
+            busy = np.flatnonzero(lengths & BUSY)
+            if len(busy):
+                lengths = lengths[: busy[0]]
+            _barrier()
             begin += len(lengths) * stride
+            events = whole["event"][: len(lengths)]
+            discarded = lengths & DISCARD != 0
+            events = (events[~discarded] if discarded.any() else events.copy()).view(self.dtype)
         self._free(begin, len(events))
         return events
 

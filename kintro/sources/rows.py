@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
+from typing import Any
 
 from kintro.sources.ring import WINDOW_NS, Reader
 
@@ -46,12 +47,19 @@ class Rows:
             self._released_ns = max(self._released_ns, released[-1][0])
         return [(kind, row) for _, _, kind, row in released]
 
-    def flush(self) -> list[tuple[str, Row]]:
-        """Everything still held, at the end of a trace."""
-        return self.push({}, _FOREVER_NS + WINDOW_NS)
+    def flush(self, last: Mapping[str, list[Row]] | None = None) -> list[tuple[str, Row]]:
+        """Everything still held, at the end of a trace, and some more."""
+        return self.push(last or {}, _FOREVER_NS + WINDOW_NS)
 
     def count(self, released: list[tuple[str, Row]]) -> int:
         return len(released)
 
     def rows(self, released: list[tuple[str, Row]]) -> list[tuple[str, Row]]:
         return released
+
+
+def records(batches: Iterable[list[tuple[str, Row]]], kinds: Mapping[str, type]) -> Iterator[Any]:
+    """The rows of batches, each as what stands for its kind."""
+    for batch in batches:
+        for kind, row in batch:
+            yield kinds[kind](*row)

@@ -17,6 +17,7 @@ changed values (there is no checksum), vouch for nanoarrow on a stream that a st
 from __future__ import annotations
 
 import contextlib
+import heapq
 import io
 import json
 import os
@@ -24,6 +25,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +220,18 @@ def read_batches(
         raise _unreadable(f"{path}: {error}") from None
     except (RuntimeError, ValueError, MemoryError) as error:  # nanoarrow's own is a RuntimeError
         raise _unreadable(f"{path} is damaged: {error}") from None
+
+
+def read_records(
+    session: Session, records: Mapping[str, type], dtypes: Mapping[str, np.dtype]
+) -> Iterator[Any]:
+    """All of a session, by their first field; of one time, in order of `records`: kind → named tuple."""
+
+    def of(kind: str, record: type) -> Iterator[Any]:
+        for batch in read_batches(session, kind, dtypes[kind]):
+            yield from map(record, *zip(*batch.tolist(), strict=True))
+
+    return heapq.merge(*(of(kind, record) for kind, record in records.items()), key=itemgetter(0))
 
 
 def _encoder(kind: str, dtype: np.dtype) -> Encoder:

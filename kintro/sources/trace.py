@@ -67,6 +67,7 @@ class Trace:
         self._around: tuple[Callable[[], None], Callable[[], None]] = (lambda: None, lambda: None)
         self._due_s = 0.0
         self._stopped = False
+        self._last: Callable[[int], Any] = lambda end_ns: None
         self._order: Any = order
         self._backlog: deque[Any] = deque()  # of what the order releases
         self._target_ended = False
@@ -101,6 +102,10 @@ class Trace:
     def around(self, attached: Callable[[], None], over: Callable[[], None]) -> None:
         """Calls one function when all is attached, before the command begins, one before it is detached."""
         self._around = attached, over
+
+    def at_end(self, call: Callable[[int], Any]) -> None:
+        """`call(end_ns)`, when the probe is detached, gives a last batch, such as what is still under way."""
+        self._last = call
 
     def when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Calls a function whenever the descriptor is readable while `rows` waits."""
@@ -147,6 +152,9 @@ class Trace:
         probe.detach()
         end_ns = time.monotonic_ns()
         yield from self._empty_rings()
+        rest = self._order.flush(self._last(end_ns))
+        if rest:
+            yield self._order.rows(rest)
         self.account = self._reckon(end_ns - begin_ns, offset, end_offset)
 
     def drain(self) -> None:
@@ -221,9 +229,6 @@ class Trace:
             if self.probe.reader.received >= sent or time.monotonic() > deadline:
                 break
             time.sleep(0.001)
-        rest = self._order.flush()
-        if rest:
-            yield self._order.rows(rest)
 
     def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
         counters = self.probe.counters()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kintro.observers import switches
+
 from .harness import DEADLINE_S, interrupt, json_lines, kintro, running, wait_for
 from .switching import CPU, at_rest, counts_of, load, told, tracing_switches, whole
 
@@ -130,3 +132,10 @@ def test_a_process_of_python_threads_is_a_process(tmp_path: Path) -> None:
     tasks = whole(json_lines(output)[0])["tasks"]
     assert len(tasks) == 6 and len({task["pid"] for task in tasks}) == 1
     assert sum(task["blocked_ns"] >= 0.09e9 for task in tasks) >= 5
+
+
+def test_a_program_counts_by_itself(switcher: str) -> None:
+    found = switches.count([switcher, "pingpong", str(CPU), str(ROUNDS)])
+    assert found.complete and found.lost == 0
+    assert [task.name.comm for task in found.tasks.values()] == [b"switcher"] * 2
+    assert found.switches == found.kernel_switches >= 2 * ROUNDS

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kintro import syscalls
+
 from .calls import STORM, STORM_ROUNDS, Account, account, assert_storm
 from .harness import DEADLINE_S, environment, json_lines, kintro
 
@@ -131,6 +133,14 @@ def test_a_command_that_cannot_be_started_and_one_that_fails(tmp_path: Path) -> 
 def test_a_table_for_people(workload: str) -> None:
     done = kintro("syscalls", "--sort", "calls", "-n", "3", "--", workload, *STORM)
     lines = done.stdout.decode().splitlines()
-    assert done.returncode == 0 and len(lines) == 1 + 3 + 2
+    assert done.returncode == 0 and len(lines) == 1 + 3 + 3
     assert lines[1].split()[:2] == ["getppid", str(2 * STORM_ROUNDS)]
     assert "lost 0; complete" in lines[4]
+    assert lines[6].startswith("entered the kernel: ") and (not X86 or " from ring 3; " in lines[6])
+
+
+def test_the_same_by_a_function() -> None:
+    seen = syscalls.count(["sh", "-c", "true; cat /nonexistent 2>/dev/null"])
+    assert (seen.lost, seen.complete) == (0, True)
+    [fork] = [call for call in seen.syscalls if call.name in ("clone", "fork", "vfork", "clone3")]
+    assert (fork.calls, len(seen.processes)) == (1, 2)

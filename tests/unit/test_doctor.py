@@ -279,7 +279,7 @@ def test_the_text_fits_and_ends_with_what_to_do(
     text = (tmp_path / "out").read_text()
     assert max(map(len, text.splitlines())) <= 80 and "\x1b" not in text
     assert text.split("VERB")[1].split("\n")[1] == (
-        "trace-fork  NOT OK   boot kernel 5.8 or newer, which has BPF ring buffers"
+        "trace-fork      NOT OK   boot kernel 5.8 or newer, which has BPF ring buffers"
     )
     assert main(["doctor", "--json", "-o", str(tmp_path / "out")]) == EX_UNAVAILABLE
     document = json.loads((tmp_path / "out").read_text())

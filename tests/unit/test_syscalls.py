@@ -26,7 +26,9 @@ from kintro.sources.syscall_names import syscall_names
 
 NAMES = {0: "read", 15: "rt_sigreturn", 59: "execve"}
 WHO = ProcessKey(5_000, 42)
-COUNTERS = dict.fromkeys(("early", "refused", "overtaken", "missed", "results_lost"), 0)
+COUNTERS = dict.fromkeys(
+    ("early", "refused", "overtaken", "missed", "results_lost", *(f"level_{n}" for n in range(4))), 0
+)
 
 
 def bucket_of(ns: int) -> int:
