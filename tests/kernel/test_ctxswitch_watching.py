@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kintro.observers import switches
+from kintro import switches
 
 from .harness import DEADLINE_S, interrupt, json_lines, kintro, running, wait_for
 from .switching import CPU, at_rest, counts_of, load, told, tracing_switches, whole
