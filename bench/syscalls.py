@@ -96,8 +96,8 @@ def probes_of(pid: int) -> int:
 
 
 @contextmanager
-def watching(tool: peers.Tool, env: dict[str, str]) -> Iterator[None]:
-    """The tool beside us, from when it has begun."""
+def watching(tool: peers.Tool, env: dict[str, str], least: int = 2) -> Iterator[None]:
+    """The tool beside us, from when it has begun. `least`: so many probes it has at least."""
     with tempfile.TemporaryFile() as complaint:
         process = subprocess.Popen(
             [tool.path or tool.argv[0], *tool.argv[1:]],
@@ -109,7 +109,7 @@ def watching(tool: peers.Tool, env: dict[str, str]) -> Iterator[None]:
         try:
             begin = since = time.monotonic()
             opened = 0
-            while opened < 2 or time.monotonic() < since + STEADY_S:
+            while opened < least or time.monotonic() < since + STEADY_S:
                 if process.poll() is not None or time.monotonic() > begin + TIMEOUT_S:
                     complaint.seek(0)
                     lines = complaint.read().decode(errors="replace").strip().splitlines()

@@ -193,6 +193,30 @@ static inline void adopt_target(struct task_struct *child, u32 child_tgid)
 #endif
 }
 
+#define ADOPTED_MAX 256 /* of a task that ends while user space looks for descendants */
+
+/* To be called when a task exits, for all its children. */
+static inline void adopt_children(struct task_struct *task)
+{
+#if defined(FILTER_TARGETS) && defined(FOLLOW)
+    struct list_head *end = &task->children, *node = NULL;
+    u32 zero = 0;
+    u64 *now = scanning.lookup(&zero);
+
+    if (!now || !*now || !is_target())
+        return;
+    READ(node, task, children.next);
+    for (int i = 0; i < ADOPTED_MAX && node && node != end; i++) {
+        struct task_struct *child =
+            (struct task_struct *)((char *)node - __builtin_offsetof(struct task_struct, sibling));
+        u32 tgid = 0;
+        READ(tgid, child, tgid);
+        adopt_target(child, tgid);
+        READ(node, node, next);
+    }
+#endif
+}
+
 /* To be called when a process has ended, before anything can return: its pid may soon be another's. */
 static inline void forget_process(u32 tgid)
 {

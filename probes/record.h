@@ -4,6 +4,8 @@
  * Parameters: THREADS, how many may have a record; TID_INDEX, they lie in an array: every tid is below
  * THREADS.
  */
+#include "current.h"
+
 enum {
     ENTERED = 1,  /* an entry of it has been seen */
     SKIPPED = 2,  /* the call under way is of no interest */
@@ -19,28 +21,6 @@ enum {
 BPF_F_TABLE("array", u32, struct thread_record, threads, THREADS, BPF_F_MMAPABLE);
 #else
 BPF_HASH(threads, u32, struct thread_record, THREADS);
-#endif
-
-/* The current task, and a u32 of it. Where the verifier knows the task's type that is a plain load, else a
- * call; bcc would make the load a call too, hence the assembly. */
-#ifdef HAVE_BPF_GET_CURRENT_TASK_BTF
-#define CURRENT() bpf_get_current_task_btf()
-#define LOAD(task, member)                                                                                   \
-    ({                                                                                                       \
-        u32 loaded;                                                                                          \
-        asm volatile("%0 = *(u32 *)(%1 + %2)"                                                                \
-                     : "=r"(loaded)                                                                          \
-                     : "r"(task), "i"(__builtin_offsetof(struct task_struct, member)));                      \
-        loaded;                                                                                              \
-    })
-#else
-#define CURRENT() ((struct task_struct *)bpf_get_current_task())
-#define LOAD(task, member)                                                                                   \
-    ({                                                                                                       \
-        u32 loaded = 0;                                                                                      \
-        bpf_probe_read_kernel(&loaded, sizeof(loaded), &(task)->member);                                     \
-        loaded;                                                                                              \
-    })
 #endif
 
 static inline struct thread_record *record_of(u32 tid)
@@ -86,28 +66,5 @@ static inline bool is_compat(struct task_struct *task)
     return LOAD(task, thread_info.flags) & TIF_32BIT;
 #else
     return false;
-#endif
-}
-
-#define CHILDREN_MAX 256 /* of a task that ends while user space looks for descendants */
-
-static inline void adopt_children(struct task_struct *task)
-{
-#if defined(FILTER_TARGETS) && defined(FOLLOW)
-    struct list_head *end = &task->children, *node = NULL;
-    u32 zero = 0;
-    u64 *now = scanning.lookup(&zero);
-
-    if (!now || !*now || !is_target())
-        return;
-    READ(node, task, children.next);
-    for (int i = 0; i < CHILDREN_MAX && node && node != end; i++) {
-        struct task_struct *child =
-            (struct task_struct *)((char *)node - __builtin_offsetof(struct task_struct, sibling));
-        u32 tgid = 0;
-        READ(tgid, child, tgid);
-        adopt_target(child, tgid);
-        READ(node, node, next);
-    }
 #endif
 }

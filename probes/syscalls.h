@@ -4,8 +4,6 @@
 #define SLOTS 512         /* what results are kept by: a number below OTHER_SLOT, or one of these */
 #define OTHER_SLOT 510    /* all numbers from here on */
 #define COMPAT_SLOT 511   /* 32-bit calls, whose numbers mean something else */
-#define BUCKETS 128       /* four for each power of two */
-#define FIRST_EXPONENT 5  /* below 40 ns: bucket 0; from 2^37 * 7 / 8 ns on: the last */
 #define UNFINISHED 0xffff /* in place of an error: a call that the thread did not live to see end */
 
 struct thread_record {

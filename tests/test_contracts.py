@@ -12,7 +12,14 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import calls_records, faults_records, lifecycle_records, syscalls_records
+from kintro.observers import (
+    buckets,
+    calls_records,
+    faults_records,
+    lifecycle_records,
+    switches_records,
+    syscalls_records,
+)
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -125,6 +132,7 @@ RECORDS = {
     "calls": calls_records,
     "faults": faults_records,
     "lifecycle": lifecycle_records,
+    "switches": switches_records,
     "syscalls": syscalls_records,
 }
 EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
@@ -196,7 +204,7 @@ def test_what_is_counted_of_faults_in_c_and_in_python() -> None:
 
 
 def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
-    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "BUCKETS", "FIRST_EXPONENT"):
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT"):
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
     assert constant("probes/record.h", r"^    HELD = (\d+),") == syscalls_records.HELD
@@ -204,6 +212,16 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
         assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
+
+
+def test_what_is_counted_of_switches_in_c_and_in_python() -> None:
+    for name in ("USED", "ASLEEP", "WANTED", "SHOWN", "DEAD"):
+        assert getattr(switches_records, name) == constant("probes/switches.h", rf"^    {name} = (\d+),")
+
+
+def test_buckets_of_durations_in_c_and_in_python() -> None:
+    for name in ("BUCKETS", "FIRST_EXPONENT"):
+        assert getattr(buckets, name) == constant("probes/buckets.h", rf"^#define {name} (\d+)\b")
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:

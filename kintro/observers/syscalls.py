@@ -13,15 +13,14 @@ register of the code that it returns to.
 from __future__ import annotations
 
 import errno
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from kintro.observers import buckets as histogram
+from kintro.observers.buckets import BUCKETS, bounds_ns
 from kintro.observers.syscalls_records import (
-    BUCKETS,
-    FIRST_EXPONENT,
     OTHER_SLOT,
     PROBE,
     SLOT_NAMES,
@@ -45,32 +44,14 @@ KERNEL_ERRNO = {
 }  # fmt: skip
 
 
-def bounds_ns(bucket: int) -> tuple[int, int | None]:
-    """The durations that a bucket counts: from, and below; None: no limit."""
-    if bucket == BUCKETS - 1:
-        return _low_ns(bucket), None
-    return _low_ns(bucket) if bucket else 0, _low_ns(bucket + 1)
-
-
-def _low_ns(bucket: int) -> int:
-    return (4 + bucket % 4) << (bucket // 4 + FIRST_EXPONENT - 2)
-
-
 def percentile_ns(call: Syscall, part: float) -> int | None:
     """The duration that so large a part of the calls (0 to 1) did not exceed; None if none returned.
 
-    Known as exactly as the buckets are narrow: a quarter at most. Within one, evenly spread.
+    As exactly as the buckets tell it: see buckets.py.
     """
-    rank, before = math.ceil(part * call.returned), 0
     if call.min_ns is None or call.max_ns is None:
         return None
-    for bucket, number in enumerate(call.buckets):
-        if number and before + number >= rank:
-            low, high = bounds_ns(bucket)
-            low, high = max(low, call.min_ns), min(high or call.max_ns, call.max_ns)
-            return min(call.max_ns, round(low + (high - low) * (rank - before) / number))
-        before += number
-    return call.max_ns
+    return histogram.percentile_ns(call.buckets, part, call.min_ns, call.max_ns)
 
 
 def error_name(number: int) -> str:

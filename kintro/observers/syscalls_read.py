@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kintro.observers.buckets import BUCKETS
 from kintro.observers.syscalls import Key, Reading, Result
-from kintro.observers.syscalls_records import BUCKETS, HELD, SLOTS, Process, ProcessKey
+from kintro.observers.syscalls_records import HELD, SLOTS, Process, ProcessKey
 from kintro.sources import host
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.probe_source import c_struct

@@ -11,7 +11,6 @@ DECODE: dict[str, Any] = {}
 
 # As in probes/syscalls.h.
 SLOTS, OTHER_SLOT, COMPAT_SLOT = 512, 510, 511
-BUCKETS, FIRST_EXPONENT = 128, 5
 UNFINISHED = 0xFFFF
 HELD = 4
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kintro.observers.syscalls import bounds_ns, percentile_ns
+from kintro.observers.buckets import bounds_ns
+from kintro.observers.syscalls import percentile_ns
 from kintro.observers.syscalls_records import Account, Process, ProcessKey, Syscall
 from kintro.renderers.text import duration, fit, printable
 from kintro.shapes import Cell, Column

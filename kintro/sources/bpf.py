@@ -189,7 +189,7 @@ def _compile(bcc: ModuleType, text: str, parameters: Mapping[str, int]) -> tuple
             module = bcc.BPF(text=text.encode(), cflags=[f"-I{tree}", *_FLAGS, *flags])
             programs = {
                 name: module.load_func(name.encode(), program_type(name)).fd
-                for name in re.findall(r"^int ((?:tp|tail|perf)_\w+)\(", text, re.MULTILINE)
+                for name in re.findall(r"^int ((?:tp|tail|perf|run)_\w+)\(", text, re.MULTILINE)
             }
         except Exception as error:  # bcc raises nothing finer
             raise KintroError(_refusal(error, said()), None, EX_UNAVAILABLE) from error

@@ -16,7 +16,9 @@ NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x
 
 # include/uapi/linux/bpf.h: enum bpf_cmd, and what else goes with them.
 _MAP_CREATE, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _MAP_GET_NEXT_KEY = 0, 2, 3, 4
-_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH, _MAP_LOOKUP_AND_DELETE_BATCH = 5, 17, 24, 25
+_PROG_LOAD, _PROG_TEST_RUN, _RAW_TRACEPOINT_OPEN = 5, 10, 17
+_MAP_LOOKUP_BATCH, _MAP_LOOKUP_AND_DELETE_BATCH = 24, 25
+_ON_CPU = 1  # BPF_F_TEST_RUN_ON_CPU
 _PERF_EVENT, _RAW_TRACEPOINT = 7, 17  # enum bpf_prog_type
 _MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 _MEMBARRIER_CMD_GLOBAL = 1  # include/uapi/linux/membarrier.h
@@ -119,6 +121,14 @@ def attach_raw_tracepoint(program_fd: int, name: str) -> int:
     """The descriptor of a link that holds the program attached."""
     at = ctypes.create_string_buffer(name.encode())
     return bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIxxxx", ctypes.addressof(at), program_fd))
+
+
+def run_on_cpu(program_fd: int, cpu: int) -> None:
+    """Runs a program for raw tracepoints once, in an interrupt of that CPU (Linux 5.10).
+
+    Its arguments are not there. OSError, ENXIO if the CPU is offline.
+    """
+    bpf(_PROG_TEST_RUN, struct.pack("=I60xII", program_fd, _ON_CPU, cpu))
 
 
 def fdinfo(fd: int) -> dict[str, str]:

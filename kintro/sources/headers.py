@@ -34,7 +34,9 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "pid_namespace": ("ns",),
     "upid": ("nr", "ns"),
     "pid": ("level", "numbers"),
-    "sched_entity": ("sum_exec_runtime",),
+    "sched_entity": ("sum_exec_runtime", "cfs_rq?"),
+    "cfs_rq": ("rq?",),
+    "rq": ("nr_switches",),
     "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
@@ -60,12 +62,13 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "task_struct": (
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
         "group_leader", "children", "sibling", "thread_node", "thread_pid", "signal", "mm", "files",
-        "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "__state?",
+        "state?",
     ),
 }  # fmt: skip
 
 # Raw tracepoints whose number of arguments changed: probes see <NAME>_ARGS.
-TRACEPOINTS = ("sched_process_exit",)
+TRACEPOINTS = ("sched_process_exit", "sched_switch")
 
 # Helpers and the like that newer kernels have: probes see HAVE_<NAME>.
 FUNCTIONS = ("bpf_get_current_task_btf",)

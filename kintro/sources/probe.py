@@ -2,12 +2,13 @@
 
 What a probe's C text tells by convention (probes/kintro.h): functions `tp_<name>` are attached to the raw
 tracepoint of that name, in the reverse of their order in the file, and detached in that order; functions
-`perf_<name>` to the software event of that name (perf_event.py), on every CPU; functions `tail_<n>` fill the
-map `tails`; RING and COUNTER lines name rings and counters.
+`perf_<name>` to the software event of that name (perf_event.py), on every CPU; functions `run_<name>` are run
+by `run`; functions `tail_<n>` fill the map `tails`; RING and COUNTER lines name rings and counters.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
@@ -91,6 +92,16 @@ class Probe:
         while self._perf:
             for fd in self._perf.popitem()[1]:
                 os.close(fd)
+
+    def run(self, name: str) -> None:
+        """Runs the function run_<name> on each CPU that is online. KintroError where that cannot be."""
+        for cpu in range(self.cpus):
+            try:
+                bpf_syscall.run_on_cpu(self._programs[f"run_{name}"], cpu)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    message = f"cannot run a BPF program on CPU {cpu}: {error.strerror}"
+                    raise KintroError(message, "that takes Linux 5.10 or newer", EX_UNAVAILABLE) from error
 
     def add_target(self, pid: int) -> None:
         self.update("targets", pid, struct.pack("=Q", 1))

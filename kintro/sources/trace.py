@@ -64,6 +64,7 @@ class Trace:
         self._duration_s = duration_s
         self._watched: dict[int, Callable[[], None]] = {}
         self._every_s: float | None = None
+        self._around: tuple[Callable[[], None], Callable[[], None]] = (lambda: None, lambda: None)
         self._due_s = 0.0
         self._stopped = False
         self._last: Callable[[int], Any] = lambda end_ns: None
@@ -98,6 +99,10 @@ class Trace:
         """Calls a function again and again while `rows` waits; never twice to make up for a delay."""
         self._every_s, self._at_interval = interval_s, call
 
+    def around(self, attached: Callable[[], None], over: Callable[[], None]) -> None:
+        """Calls one function when all is attached, before the command begins, one before it is detached."""
+        self._around = attached, over
+
     def at_end(self, call: Callable[[int], Any]) -> None:
         """`call(end_ns)`, when the probe is detached, gives a last batch, such as what is still under way."""
         self._last = call
@@ -129,6 +134,7 @@ class Trace:
         else:
             probe.attach(self._filters.pid, scan=self._filters.pid is not None and self._filters.follow)
         self._require_target()
+        self._around[0]()
         offset = self._fork_offset() if whole else None
         if self.command is not None:
             self.when_readable(self.command.pidfd, self._command_ended)
@@ -142,6 +148,7 @@ class Trace:
             yield from self._take()
         yield from self._finish()
         end_offset = self._fork_offset() if whole else None
+        self._around[1]()
         probe.detach()
         end_ns = time.monotonic_ns()
         yield from self._empty_rings()

@@ -15,6 +15,7 @@ from kintro.sources.kept import FOLDER
 from .harness import WORKLOADS
 from .touching import Touched, touching
 
+NAMES = {"syscalls": "calls", "switches": "switcher"}
 TRACEFS = Path("/sys/kernel/tracing")
 
 
@@ -47,18 +48,29 @@ def perf() -> Iterator[str]:
             subprocess.run(["umount", TRACEFS], capture_output=True)
 
 
-@pytest.fixture(scope="session")
-def workload(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of workloads/syscalls.c, compiled."""
+def compiled(source: str, folder: Path) -> str:
+    """The path of a workload in C, compiled where everybody can run it."""
     gcc = shutil.which("gcc") or shutil.which("cc")
     if gcc is None:
         pytest.skip("no C compiler")
-    path = tmp_path_factory.mktemp("bin") / "calls"
-    source = WORKLOADS / "syscalls.c"
-    subprocess.run([gcc, "-O1", "-Wall", "-Werror", "-pthread", "-o", path, source], check=True)
-    for folder in (path.parent, *path.parents[1:3]):
-        folder.chmod(0o755)
+    path = folder / NAMES[source]
+    flags = ["-O1", "-Wall", "-Werror", "-pthread"]
+    subprocess.run([gcc, *flags, "-o", path, WORKLOADS / f"{source}.c"], check=True)
+    for above in (path.parent, *path.parents[1:3]):
+        above.chmod(0o755)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of workloads/syscalls.c, compiled."""
+    return compiled("syscalls", tmp_path_factory.mktemp("bin"))
+
+
+@pytest.fixture(scope="session")
+def switcher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of workloads/switches.c, compiled."""
+    return compiled("switches", tmp_path_factory.mktemp("bin"))
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kintro.observers import syscalls, syscalls_read, syscalls_text
-from kintro.observers.syscalls import Reading, Result, account, bounds_ns, percentile_ns, sort_key
+from kintro.observers.buckets import BUCKETS, bounds_ns
+from kintro.observers.syscalls import Reading, Result, account, percentile_ns, sort_key
 from kintro.observers.syscalls_records import (
-    BUCKETS,
     COMPAT_SLOT,
     OTHER_SLOT,
     UNFINISHED,

@@ -1,0 +1,179 @@
+"""Takes out of probes/switches.c what it has added up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kintro.observers.buckets import BUCKETS
+from kintro.observers.switches import Reading
+from kintro.observers.switches_records import ASLEEP, DEAD, IDLE, SHOWN, WANTED, Cpu, Name, Swaps, Task
+from kintro.sources import host
+from kintro.sources.bpf_syscall import wait_for_programs
+from kintro.sources.probe_source import c_struct
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kintro.sources.probe import Probe
+
+TASKS = 1 << 14  # that many tasks can be told apart: 20 MiB
+TASKS_PER_CPU = 128  # but at least so many for each CPU
+TID_INDEX_MAX = 1 << 17  # up to that many tids each has its own place: 1 MiB
+TIDS = 1 << 16  # else that many tasks at a time
+
+
+def defines() -> dict[str, int]:
+    """Parameters of the probe on this machine."""
+    possible = host.read_text("sys/devices/system/cpu/possible") or "0"
+    cpus = 1 + int(possible.replace(",", "-").split("-")[-1])
+    found = {"TASKS": max(TASKS, TASKS_PER_CPU * cpus), "TIDS": TIDS}
+    limit = host.read_text("proc/sys/kernel/pid_max")
+    # In a container pid_max is that of its own pids, and the probe sees the host's.
+    if limit and int(limit) <= TID_INDEX_MAX and host.in_initial_pid_namespace():
+        found |= {"TIDS": int(limit), "TID_INDEX": 1}
+    return found
+
+
+def begin(probe: Probe, command_pid: int | None) -> int:
+    """To be called when the probe is attached; returns the time, CLOCK_MONOTONIC.
+
+    Of a command nothing counts before its first exec: until then it is kintro.
+    """
+    if command_pid is not None:
+        probe.switch("held")[0] = command_pid
+    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    probe.switch("begun")[0] = now_ns
+    probe.run("census")
+    return now_ns
+
+
+def end(probe: Probe) -> int:
+    """To be called before the probe is detached; returns the time, CLOCK_MONOTONIC."""
+    probe.run("census")
+    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    probe.switch("begun")[0] = 0
+    wait_for_programs()
+    return now_ns
+
+
+def read(probe: Probe, end_ns: int | None = None) -> Reading:
+    """What the probe has now. `end_ns`: what `end` told."""
+    import numpy as np
+
+    if end_ns is None:
+        probe.run("census")
+    cpus = np.frombuffer(probe.array("cpus"), c_struct(probe.text, "cpu_state").dtype).copy()
+    layout = c_struct(probe.text, "task_record").dtype
+    shape = np.dtype([*layout.descr, *((name, np.uint32, (BUCKETS,)) for name in ("waits", "slices"))])
+    table = np.frombuffer(probe.array("tasks"), shape)
+    slots = np.flatnonzero(table["flags"])
+    rows = table[slots]
+    now_ns = end_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    # A program that was at work at the end may have looked at the clock right after it.
+    reading = Reading(max(now_ns, int(cpus["in_ns"].max())), counters=probe.counters())
+    running = {int(cpu["slot"]): number for number, cpu in enumerate(cpus) if cpu["in_ns"]}
+    idle = {1 + number: row for number, row in zip((slots - 1).tolist(), rows) if number < probe.cpus}
+    for slot, row in zip(slots.tolist(), rows):
+        if slot > probe.cpus:
+            reading.names[slot] = _name(row)
+            if row["flags"] & SHOWN:
+                reading.tasks[slot] = task_of(row, reading.names[slot], running.get(slot), reading.ts_ns)
+    for number, cpu in enumerate(cpus):
+        if cpu["in_ns"]:
+            from_idle = int(idle[1 + number]["switches"]) if 1 + number in idle else 0
+            reading.cpus[number] = cpu_of(cpu, from_idle, reading.ts_ns)
+    sleeps = np.frombuffer(probe.array("sleeps"), np.uint64).reshape(-1, BUCKETS)
+    reading.sleeps = sleeps.sum(axis=0).tolist()
+    _read_pairs(probe, reading, slots, rows, np)
+    return reading
+
+
+def _name(row: Any) -> Name:
+    tid, pid = int(row["tid"]), int(row["tgid"])
+    comm = None if row["flags"] & DEAD else comm_of(pid, tid)
+    return Name(tid, pid, int(row["start_ns"]), comm or bytes(row["comm"]))
+
+
+def comm_of(pid: int, tid: int, root: Path = Path("/proc")) -> bytes | None:
+    """A task's present name, which it may have changed; None if it is gone."""
+    try:
+        return (root / str(pid) / "task" / str(tid) / "comm").read_bytes().removesuffix(b"\n")
+    except OSError:
+        return None
+
+
+def task_of(row: Any, name: Name, cpu: int | None, ts_ns: int) -> Task:
+    """A task with what it does at that moment. `cpu`: on which it is; None if it is on none."""
+    flags, out_ns = int(row["flags"]), int(row["out_ns"])
+    on_cpu_ns, blocked_ns, runnable_ns = (int(row[of]) for of in ("on_cpu_ns", "blocked_ns", "runnable_ns"))
+    migrations = int(row["migrations"])
+    if not flags & WANTED or flags & DEAD:
+        pass
+    elif cpu is not None:
+        on_cpu_ns += max(0, ts_ns - int(row["in_ns"]))
+        blocked_ns += int(row["slept_ns"])
+        runnable_ns += int(row["waited_ns"])
+        migrations += int(row["cpu"]) not in (0, cpu + 1)
+    else:
+        woken_ns = min(ts_ns, int(row["woken_ns"]))
+        sleeping = not woken_ns > out_ns
+        runnable_since_ns = out_ns if not flags & ASLEEP else ts_ns if sleeping else woken_ns
+        blocked_ns += max(0, runnable_since_ns - out_ns)
+        runnable_ns += max(0, ts_ns - runnable_since_ns)
+    return Task(
+        name,
+        int(row["switches"]),
+        int(row["voluntary"]),
+        int(row["unseen"]),
+        migrations,
+        on_cpu_ns,
+        blocked_ns,
+        runnable_ns,
+        int(row["used_ns"]),
+        int(row["wait_max_ns"]),
+        int(row["slice_max_ns"]),
+        row["waits"].tolist(),
+        row["slices"].tolist(),
+    )
+
+
+def cpu_of(row: Any, from_idle: int, ts_ns: int) -> Cpu:
+    """A CPU with the turn that goes on at that moment."""
+    switches, open_ns = int(row["switches"]), max(0, ts_ns - int(row["in_ns"]))
+    kernel = None
+    if row["kernel_last"]:
+        kernel = switches + int(row["kernel_last"]) - int(row["kernel_first"])
+    busy_ns, idle_ns = int(row["busy_ns"]), int(row["idle_ns"])
+    return Cpu(
+        switches,
+        kernel,
+        from_idle,
+        busy_ns + (open_ns if row["tid"] else 0),
+        idle_ns + (0 if row["tid"] else open_ns),
+    )
+
+
+def _read_pairs(probe: Probe, reading: Reading, slots: np.ndarray, rows: np.ndarray, np: Any) -> None:
+    """Those that lie in the maps, and the last ones of each task, which lie in its record."""
+
+    def slot_of(slot: int) -> int:
+        return IDLE if slot <= probe.cpus else slot
+
+    keys, values = (np.frombuffer(part, np.uint64) for part in probe.read_all("pairs"))
+    found = [(int(key) >> 32, int(key) & 0xFFFFFFFF, *both) for key, both in zip(keys, values.reshape(-1, 2))]
+    cached = rows[["next_slot", "next_voluntary", "next_involuntary"]].tolist()
+    found += [(slot, *counts) for slot, counts in zip(slots.tolist(), cached) if counts[0]]
+    for prev, following, voluntary, involuntary in found:
+        pair = slot_of(prev), slot_of(following)
+        before = reading.pairs.get(pair, Swaps(0, 0))
+        reading.pairs[pair] = Swaps(before.voluntary + int(voluntary), before.involuntary + int(involuntary))
+    keys, values = (np.frombuffer(part, np.uint64) for part in probe.read_all("wakers"))
+    wakes: Counter[tuple[int, int]] = reading.wakes
+    for key, number in zip(keys.tolist(), values.tolist()):
+        wakes[key >> 32, slot_of(key & 0xFFFFFFFF)] += number
+    for slot, (waker, number) in zip(slots.tolist(), rows[["waker_slot", "wakes"]].tolist()):
+        if number:
+            wakes[slot, slot_of(waker)] += number

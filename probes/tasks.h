@@ -1,0 +1,197 @@
+/* How the tasks of switches.c come by their records, and what is asked of them. */
+
+#define TASK_DEAD 0x00000080 /* include/linux/sched.h */
+
+/* Where nobody is filtered out all are shown, also those that never leave a CPU. */
+#if defined(FILTER_TARGETS) || defined(FILTER_UID) || defined(FILTER_COMM_LOW) || defined(FILTER_CGROUP) ||  \
+    defined(FILTER_PIDNS)
+#define NEW USED
+#else
+#define NEW (USED | WANTED | SHOWN)
+#endif
+
+/* When tracing began; 0 before and after. */
+static inline u64 begin(void)
+{
+    u32 zero = 0;
+    u64 *begin_ns = begun.lookup(&zero);
+    return begin_ns ? *begin_ns : 0;
+}
+
+/* The state in which the current task leaves its CPU; 0: it would go on. */
+static inline u32 state_of(struct bpf_raw_tracepoint_args *ctx, struct task_struct *prev)
+{
+    if (ctx->args[0]) /* preempted, whatever its state is */
+        return 0;
+#if SCHED_SWITCH_ARGS >= 4
+    return ctx->args[3];
+#elif defined(HAVE_TASK_STRUCT___STATE)
+    return LOAD(prev, __state);
+#else
+    return LOAD_AS(u64, prev, state);
+#endif
+}
+
+/* The kernel's own count of this CPU's switches, by way of the current task; 0 if it does not tell. */
+static inline u64 kernel_switches(struct task_struct *task)
+{
+    u64 switches = 0;
+#if defined(HAVE_SCHED_ENTITY_CFS_RQ) && defined(HAVE_CFS_RQ_RQ)
+    struct cfs_rq *cfs_rq = NULL;
+    struct rq *rq = NULL;
+    READ(cfs_rq, task, se.cfs_rq);
+    READ(rq, cfs_rq, rq);
+    READ(switches, rq, nr_switches);
+#endif
+    return switches;
+}
+
+static inline u32 slot_of(u32 tid)
+{
+    u32 *slot = slots.lookup(&tid);
+    return slot ? *slot : 0;
+}
+
+static inline void drop_slot(u32 tid, u32 slot)
+{
+    u32 zero = 0;
+    if (slot_of(tid) != slot)
+        return; /* the tid is another's by now */
+#ifdef TID_INDEX
+    slots.update(&tid, &zero);
+#else
+    slots.delete(&tid);
+#endif
+}
+
+/* To be called with interrupts off. 0: there is none left. */
+static inline u32 fresh_slot(struct cpu_state *here)
+{
+    u32 mine = 1;
+    if (here->next_slot == here->end_slot) {
+        u32 chunk = 0;
+        for (int i = 0; i < CHUNK_TRIES; i++) {
+            chunk = here->chunk + (CPUS + CHUNK) / CHUNK;
+            if (chunk >= TASKS / CHUNK)
+                return 0;
+            here->chunk++;
+            if (claims.insert(&chunk, &mine) == 0)
+                break;
+            chunk = 0;
+        }
+        if (!chunk)
+            return 0;
+        here->next_slot = chunk * CHUNK;
+        here->end_slot = here->next_slot + CHUNK;
+    }
+    return here->next_slot++;
+}
+
+/* A record for a task that was off the CPU since then. Returns its slot, 0 if there is none. */
+static inline u32 add_task(struct cpu_state *here, struct task_struct *task, u64 ids, u32 flags, u64 since_ns)
+{
+    u32 slot = fresh_slot(here), tid = ids;
+    struct task_record *record = tasks.lookup(&slot);
+    u64 nivcsw = 0;
+
+    if (!slot || !record || slots.update(&tid, &slot)) {
+        count(tasks_lost);
+        return 0;
+    }
+    READ(record->nvcsw, task, nvcsw);
+    READ(nivcsw, task, nivcsw);
+    READ(record->runtime_ns, task, se.sum_exec_runtime);
+    READ(record->start_ns, task, start_time);
+    bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
+    record->told = record->nvcsw + nivcsw;
+    record->in_ns = record->out_ns = since_ns;
+    record->tid = tid;
+    record->tgid = ids >> 32;
+    record->flags = NEW | flags;
+    return slot;
+}
+
+/* A task's slot; it is given a record if it has none. `flags`: what it has been since tracing began. */
+static inline u32 slot_for(struct cpu_state *here, struct task_struct *task, u32 cpu, u32 flags, u64 begin_ns)
+{
+    u64 address = (u64)task, ids = 0;
+    u32 index = cpu * KNOWN + ((address >> 6 ^ address >> 12) & (KNOWN - 1)), slot;
+    struct known_task *remembered = known.lookup(&index);
+    struct task_record *record;
+
+    if (!remembered)
+        return 0;
+    if (remembered->task == address) {
+        slot = remembered->slot;
+        record = tasks.lookup(&slot);
+        if (record && !(record->flags & DEAD)) /* else the address may be another's by now */
+            return slot;
+    }
+    bpf_probe_read_kernel(&ids, sizeof(ids), &task->pid);
+    slot = ids ? slot_of((u32)ids) : 1 + cpu;
+    if (!slot)
+        slot = add_task(here, task, ids, flags, begin_ns);
+    remembered->task = slot ? address : 0;
+    remembered->slot = slot;
+    return slot;
+}
+
+/* The first that is seen on a CPU: the current task has been there since tracing began. `switches`: how many
+ * it has made meanwhile, that is now, by the kernel's count; whether that was voluntary.
+ * `typed`: it as the verifier knows it; with `address` one may reckon. */
+static inline void settle(struct cpu_state *here, struct task_struct *typed, struct task_struct *address,
+                          u32 cpu, u64 begin_ns, u32 switches, u32 voluntary)
+{
+    u32 slot = slot_for(here, address, cpu, CUT, begin_ns);
+    struct task_record *record = tasks.lookup(&slot);
+
+    here->task = (u64)address;
+    here->tid = LOAD(typed, pid);
+    here->slot = slot;
+    here->in_ns = begin_ns;
+    if (!slot || !record)
+        return;
+    record->cpu = record->here = cpu + 1;
+    record->in_ns = begin_ns;
+    record->flags = NEW | CUT;
+    record->nvcsw = LOAD_AS(u64, typed, nvcsw);
+    record->told = record->nvcsw + LOAD_AS(u64, typed, nivcsw) - switches;
+    record->nvcsw -= voluntary;
+}
+
+/* Whether the current task, whose record it is, passes the filters. */
+static inline bool counts(struct task_record *record)
+{
+#ifdef FILTER_TARGETS
+    if (!(record->flags & PICKED)) {
+        if (!is_target())
+            return false;
+        record->flags |= PICKED;
+    }
+#endif
+    return passes();
+}
+
+static inline void add_to(u32 *buckets, u64 ns)
+{
+    u64 bucket = bucket_of(ns);
+    asm volatile("%0 &= 127" : "+r"(bucket)); /* BUCKETS - 1, for the verifier of Linux 6.1 */
+    buckets[bucket]++;
+}
+
+static inline void count_wakes(struct task_record *record, u32 slot)
+{
+    u64 key = (u64)slot << 32 | record->waker_slot, zero = 0, *number;
+
+    if (!record->wakes)
+        return;
+    number = wakers.lookup(&key);
+    if (!number) {
+        wakers.insert(&key, &zero);
+        number = wakers.lookup(&key);
+    }
+    if (number)
+        *number += record->wakes;
+    else
+        count_many(wakers_lost, record->wakes);
+}

@@ -1,0 +1,208 @@
+/* How a turn of a task on a CPU begins and ends, for switches.c. */
+
+static inline void count_pair(struct task_record *record, u32 slot, u32 next_slot, bool voluntary)
+{
+    if (record->next_slot != next_slot) {
+        if (record->next_slot) {
+            u64 key = (u64)slot << 32 | record->next_slot;
+            struct pair_counts fresh = {}, *counts = pairs.lookup(&key);
+            if (!counts) {
+                pairs.insert(&key, &fresh);
+                counts = pairs.lookup(&key);
+            }
+            if (counts) {
+                counts->voluntary += record->next_voluntary;
+                counts->involuntary += record->next_involuntary;
+            } else {
+                count_many(pairs_lost, record->next_voluntary + record->next_involuntary);
+            }
+        }
+        record->next_slot = next_slot;
+        record->next_voluntary = record->next_involuntary = 0;
+    }
+    if (voluntary)
+        record->next_voluntary++;
+    else
+        record->next_involuntary++;
+}
+
+/* Adds up the turn that ends. */
+static inline void add_turn(struct task_record *record, u32 cpu, u64 now_ns)
+{
+    u64 slice_ns = now_ns - record->in_ns, waited_ns = record->waited_ns, slept_ns = record->slept_ns;
+    u32 flags = record->flags;
+
+    record->on_cpu_ns += slice_ns;
+    if (!(flags & CUT)) {
+        add_to(record->slices, slice_ns);
+        if (slice_ns > record->slice_max_ns)
+            record->slice_max_ns = slice_ns;
+    }
+    record->runnable_ns += waited_ns;
+    record->blocked_ns += slept_ns;
+    if (flags & WAITED) {
+        add_to(record->waits, waited_ns);
+        if (waited_ns > record->wait_max_ns)
+            record->wait_max_ns = waited_ns;
+    }
+    if (flags & SLEPT) {
+        u32 index = cpu * BUCKETS + bucket_of(slept_ns);
+        u64 *sleep = sleeps.lookup(&index);
+        if (sleep)
+            *sleep += 1;
+    }
+    if (record->cpu && record->cpu != cpu + 1)
+        record->migrations++;
+}
+
+/* What the kernel has counted of a task, with the switch under way. */
+struct told {
+    u64 nvcsw;
+    u64 nivcsw;
+    u64 runtime_ns;
+};
+
+/* The task leaves the CPU. `shown`: whether it passes the filters. */
+static inline void leave(struct task_record *record, struct told *told, bool shown, u32 cpu, u32 slot,
+                         u32 next_slot, u32 state, u64 now_ns)
+{
+    u64 switches = told->nvcsw + told->nivcsw;
+    bool voluntary = told->nvcsw != record->nvcsw;
+
+    if (shown) {
+        record->switches++;
+        record->used_ns += told->runtime_ns - record->runtime_ns;
+        record->voluntary += voluntary;
+        record->unseen += (u32)(switches - record->told) - 1;
+        add_turn(record, cpu, now_ns);
+        record->flags |= WANTED | SHOWN;
+    } else {
+        record->flags &= ~WANTED;
+    }
+    if (next_slot)
+        count_pair(record, slot, next_slot, voluntary);
+    record->here = 0;
+    record->flags &= ~(ASLEEP | CUT | WAITED | SLEPT);
+    if (state)
+        record->flags |= ASLEEP;
+    record->waited_ns = record->slept_ns = 0;
+    record->nvcsw = told->nvcsw;
+    record->told = switches;
+    record->runtime_ns = told->runtime_ns;
+    record->cpu = cpu + 1;
+    record->out_ns = now_ns;
+    if (state & TASK_DEAD) {
+        record->flags |= DEAD;
+        drop_slot(record->tid, slot);
+        if (record->flags & LEAVING)
+            count(freed);
+    }
+}
+
+/* A task that is not where it was seen to go: it has left there, which the tracepoint did not tell. Returns
+ * when, by the time that the kernel has counted for it. */
+static inline u64 leave_untold(struct task_record *record, struct task_struct *task, u32 slot, u32 next_slot,
+                               u64 now_ns)
+{
+    struct told told = {};
+    u64 left_ns = record->in_ns;
+
+    READ(told.nvcsw, task, nvcsw);
+    READ(told.nivcsw, task, nivcsw);
+    READ(told.runtime_ns, task, se.sum_exec_runtime);
+    left_ns += told.runtime_ns - record->runtime_ns;
+    if (left_ns > now_ns || !record->tid) /* an idle task's time is not counted */
+        left_ns = now_ns;
+    leave(record, &told, record->flags & WANTED, record->here - 1, slot, next_slot,
+          told.nvcsw != record->nvcsw, left_ns);
+    return left_ns;
+}
+
+/* A task gets the CPU: its wait is over. Who wakes a task that is about to sleep does so before it is seen to
+ * leave its CPU; it has then waited from there on. */
+static inline void enter(struct task_record *record, u32 cpu, u64 now_ns)
+{
+    u64 out_ns = record->out_ns, since_ns = out_ns;
+    u32 flags = record->flags;
+
+    if (flags & ASLEEP && record->woken_ns > out_ns) {
+        since_ns = record->woken_ns;
+        record->flags = (flags & ~CUT) | WAITED | (flags & CUT ? 0 : SLEPT);
+    } else {
+        record->flags = (flags & ~CUT) | (flags & CUT ? 0 : WAITED);
+    }
+    if (now_ns < since_ns)
+        now_ns = since_ns;
+    record->slept_ns = since_ns - out_ns;
+    record->waited_ns = now_ns - since_ns;
+    record->in_ns = now_ns;
+    record->here = cpu + 1;
+}
+
+static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u32 slot, u32 cpu, u64 now_ns)
+{
+    struct task_record *record = tasks.lookup(&slot);
+
+    here->task = (u64)task;
+    here->slot = slot;
+    here->in_ns = now_ns;
+    if (!record || !slot) {
+        READ(here->tid, task, pid);
+        return;
+    }
+    here->tid = record->tid;
+    if (!here->tid) {
+        record->in_ns = now_ns;
+        record->here = cpu + 1;
+        return;
+    }
+    if (record->here)
+        leave_untold(record, task, slot, 0, now_ns);
+    enter(record, cpu, now_ns);
+}
+
+static inline void count_switch(struct cpu_state *here, u64 now_ns)
+{
+    if (here->tid)
+        here->busy_ns += now_ns - here->in_ns;
+    else
+        here->idle_ns += now_ns - here->in_ns;
+    here->switches++;
+}
+
+/* When the current task got the CPU, which was not told, by the time that the kernel has counted for it. */
+static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u32 slot, u64 now_ns)
+{
+    struct task_record *record = tasks.lookup(&slot);
+    u64 ran_ns = LOAD_AS(u64, current, se.sum_exec_runtime);
+
+    if (!slot || !record)
+        return now_ns;
+    ran_ns -= record->runtime_ns;
+    return ran_ns < now_ns - here->in_ns ? now_ns - ran_ns : here->in_ns;
+}
+
+/* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
+ * of. When it was is known from the time that the kernel has counted for the other. If there were several,
+ * those in between are counted for the CPU alone. `under_way`: 1 in the middle of a switch. */
+static inline void make_up(struct cpu_state *here, struct task_struct *typed, struct task_struct *address,
+                           u32 cpu, u64 begin_ns, u64 now_ns, u32 under_way)
+{
+    struct task_struct *gone = (struct task_struct *)here->task;
+    u32 slot = here->slot, next_slot = slot_for(here, address, cpu, CUT, begin_ns);
+    struct task_record *record = tasks.lookup(&slot);
+    u64 left_ns = here->in_ns, kernel = kernel_switches(address), number = 1;
+
+    if (kernel && here->censuses)
+        number = kernel - under_way - here->kernel_first - here->switches;
+    if (number - 1 > 1000)
+        number = 1;
+    here->switches += number - 1;
+    count_many(untold, number);
+    if (!here->tid)
+        now_ns = came_ns(here, typed, next_slot, now_ns);
+    if (slot && record && record->here == cpu + 1)
+        left_ns = leave_untold(record, gone, slot, next_slot, now_ns);
+    count_switch(here, left_ns);
+    take_cpu(here, address, next_slot, cpu, left_ns);
+}
