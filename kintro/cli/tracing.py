@@ -192,7 +192,12 @@ def run(
                 print(file=sys.stderr)
             trace.stop()
 
-        trace.when_readable(signals.fd, lambda: signals.handle(end, command.send if command else None))
+        def told() -> None:
+            """To a command that runs signals are handed on; once it has ended they are ours."""
+            runs = command is not None and command.poll() is None
+            signals.handle(end, command.send if command is not None and runs else None)
+
+        trace.when_readable(signals.fd, told)
         _say_begun(args)
 
         def offered() -> bool:

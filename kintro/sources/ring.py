@@ -217,7 +217,7 @@ class Reader:
         """
         ready = {fd for fd, _ in self._epoll.poll(timeout_s)}
         early = self._last_read + LINGER_S - time.monotonic()
-        if ready and early > 0 and not ready & self._watched:
+        if ready and early > 0 and timeout_s != 0 and not ready & self._watched:
             time.sleep(early)
         return ready
 

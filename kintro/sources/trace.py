@@ -5,7 +5,8 @@ called. It then waits for what is under way in the kernel, detaches, drains the 
 number of events the kernel sent with the number that arrived.
 
 While a caller is busy with a batch, `drain` takes events out of the rings into memory, up to BACKLOG;
-beyond that the rings fill, and what finds no room there is counted as lost.
+beyond that the rings fill, and what finds no room there is counted as lost. It also ends the trace in time,
+however much is still to be shown.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ class Trace:
         self._every_s: float | None = None
         self._around: tuple[Callable[[], None], Callable[[], None]] = (lambda: None, lambda: None)
         self._due_s = 0.0
-        self._stopped = False
+        self._begin_ns = 0
+        self._offset: int | None = None  # see _fork_offset
+        self._stopped = self._ended = False
+        self._abandoned = False  # what is not shown yet is not wanted any more
         self._last: Callable[[int], Any] = lambda end_ns: None
         self._order: Any = order
         self._backlog: deque[Any] = deque()  # of what the order releases
@@ -92,7 +96,8 @@ class Trace:
         self._resources.close()
 
     def stop(self) -> None:
-        """Makes `rows` come to its end."""
+        """Makes `rows` come to its end; once the trace has ended, without what is not shown yet."""
+        self._abandoned = self._ended
         self._stopped = True
 
     def every(self, interval_s: float, call: Callable[[], None]) -> None:
@@ -127,67 +132,74 @@ class Trace:
 
     def rows(self) -> Iterator[list[tuple[str, Row]]]:
         """Traces; yields batches of (kind, row) in order of time."""
-        probe, whole = self.probe, self._filters.whole_system
-        begin_ns = time.monotonic_ns()
+        probe = self.probe
+        self._begin_ns = time.monotonic_ns()
         if self.command is not None:
             probe.attach(self.command.pid)
         else:
             probe.attach(self._filters.pid, scan=self._filters.pid is not None and self._filters.follow)
         self._require_target()
         self._around[0]()
-        offset = self._fork_offset() if whole else None
+        self._offset = self._fork_offset() if self._filters.whole_system else None
         if self.command is not None:
             self.when_readable(self.command.pidfd, self._command_ended)
             self.command.start()
         elif self._pidfd is not None:
             self.when_readable(self._pidfd, self._note_target_ended)
         self._due_s = time.monotonic() + (self._every_s or 0)
-        while not self._over(begin_ns):
-            self._wait(self._timeout_s(begin_ns))
-            self.drain()
+        while not self._ended:
+            self._advance(self._timeout_s())
             yield from self._take()
-        yield from self._finish()
-        end_offset = self._fork_offset() if whole else None
-        self._around[1]()
-        probe.detach()
-        end_ns = time.monotonic_ns()
-        yield from self._empty_rings()
-        rest = self._order.flush(self._last(end_ns))
-        if rest:
-            yield self._order.rows(rest)
-        self.account = self._reckon(end_ns - begin_ns, offset, end_offset)
+        yield from self._take()
 
-    def drain(self) -> None:
-        """Takes what the rings hold into memory. To be called now and then by who is long over a batch."""
+    def drain(self) -> bool:
+        """Goes on with the trace, to be called now and then by who is long over a batch.
+
+        Whether what is not shown yet is not wanted any more.
+        """
+        if self._ended:
+            self._wait(0.0)
+        else:
+            self._advance(0.0)
+        return self._abandoned
+
+    def _advance(self, timeout_s: float | None) -> None:
+        """Waits, takes what the rings hold into memory, and ends the trace when it is over."""
+        self._wait(timeout_s)
         if sum(map(self._order.count, self._backlog)) < BACKLOG:
-            released = self._order.take(self.probe.reader)
-            if released:
-                self._backlog.append(released)
+            self._collect()
+        if self._over():
+            self._end()
+
+    def _collect(self) -> None:
+        released = self._order.take(self.probe.reader)
+        if released:
+            self._backlog.append(released)
 
     def _wait(self, timeout_s: float | None) -> None:
         for fd in self.probe.reader.wait(timeout_s):
             if fd in self._watched:
                 self._watched[fd]()
 
-        if self._every_s is not None and time.monotonic() >= self._due_s:
+        if not self._ended and self._every_s is not None and time.monotonic() >= self._due_s:
             self._due_s += self._every_s * (1 + (time.monotonic() - self._due_s) // self._every_s)
             self._at_interval()
 
     def _take(self) -> Iterator[list[tuple[str, Row]]]:
-        while self._backlog:
+        while self._backlog and not self._abandoned:
             yield self._order.rows(self._backlog.popleft())
 
-    def _over(self, begin_ns: int) -> bool:
+    def _over(self) -> bool:
         if self._stopped:
             return True
-        if self._duration_s is not None and time.monotonic_ns() - begin_ns >= self._duration_s * 1e9:
+        if self._duration_s is not None and time.monotonic_ns() - self._begin_ns >= self._duration_s * 1e9:
             return True
         return self._pidfd is not None and not self.probe.has_targets()
 
-    def _timeout_s(self, begin_ns: int) -> float | None:
+    def _timeout_s(self) -> float | None:
         waits = [WINDOW_NS / 1e9] if self._order.holds else []
         if self._duration_s is not None:
-            waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - begin_ns) / 1e9))
+            waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - self._begin_ns) / 1e9))
         if self._every_s is not None:
             waits.append(max(0.0, self._due_s - time.monotonic()))
         if self._target_ended:  # its descendants' ends may send no event: other filters can hold those back
@@ -210,25 +222,31 @@ class Trace:
             return
         raise KintroError(f"process {self._filters.pid} ended before it could be traced", None, EX_NOINPUT)
 
-    def _finish(self) -> Iterator[list[tuple[str, Row]]]:
-        """Waits for what is under way in the kernel, such as a dead parent's children being handed on."""
-        if self._settled is None:
-            return
-        deadline = time.monotonic() + SETTLE_S
-        while not self._settled(self.probe.counters()) and time.monotonic() < deadline:
-            self._wait(0.01)
-            self.drain()
-            yield from self._take()
+    def _end(self) -> None:
+        """Waits for what is under way in the kernel, such as a dead parent's children being handed on.
 
-    def _empty_rings(self) -> Iterator[list[tuple[str, Row]]]:
+        Then detaches, and takes the rest into memory.
+        """
+        probe, deadline = self.probe, time.monotonic() + SETTLE_S
+        self._ended = True
+        while self._settled and not self._settled(probe.counters()) and time.monotonic() < deadline:
+            self._wait(0.01)
+            self._collect()
+        end_offset = self._fork_offset() if self._filters.whole_system else None
+        self._around[1]()
+        probe.detach()
+        end_ns = time.monotonic_ns()
         deadline = time.monotonic() + SETTLE_S
         while True:
-            sent = _sum(self.probe.counters(), "_sent")
-            self.drain()
-            yield from self._take()
-            if self.probe.reader.received >= sent or time.monotonic() > deadline:
+            sent = _sum(probe.counters(), "_sent")
+            self._collect()
+            if probe.reader.received >= sent or time.monotonic() > deadline:
                 break
             time.sleep(0.001)
+        rest = self._order.flush(self._last(end_ns))
+        if rest:
+            self._backlog.append(rest)
+        self.account = self._reckon(end_ns - self._begin_ns, self._offset, end_offset)
 
     def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
         counters = self.probe.counters()
@@ -255,12 +273,15 @@ class Trace:
         return min(quiet, default=None)
 
 
-def pumped(stream: Iterator[Any], drain: Callable[[], None]) -> Iterator[Any]:
-    """The stream as it is; between its items the rings are looked after, however slowly they are used."""
+def pumped(stream: Iterator[Any], drain: Callable[[], bool]) -> Iterator[Any]:
+    """The stream as it is; between its items the trace goes on, however slowly they are used.
+
+    It ends early if `drain` says that nobody wants the rest.
+    """
     for number, item in enumerate(stream):
         yield item
-        if number % PUMP_EVERY == PUMP_EVERY - 1:
-            drain()
+        if number % PUMP_EVERY == PUMP_EVERY - 1 and drain():
+            return
 
 
 def _sum(counters: Mapping[str, int], ending: str) -> int:
