@@ -14,9 +14,8 @@ static inline void send_text(struct text_scratch *scratch, struct thread_record 
     scratch->event.number = record->number;
     scratch->event.argument = argument;
     scratch->event.cut = cut;
-    size += sizeof(scratch->event);
     asm volatile("%0 &= 8191" : "+r"(size));
-    counted(text_ring.ringbuf_output(scratch, size, 0), text_sent);
+    counted(text_ring.ringbuf_output(scratch, sizeof(scratch->event) + size, 0), text_sent);
 }
 
 /* Reads a text with its NUL; how long it is with that, or an error. Kernels before 6.2 say 0 of an empty one.
