@@ -13,7 +13,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from kintro.observers import syscall_signatures as signatures
 from kintro.observers import syscall_values as values
@@ -37,15 +37,10 @@ from kintro.observers.calls_records import (
 from kintro.observers.syscall_guesses import guessed
 from kintro.observers.syscall_signatures import Signature
 from kintro.observers.syscalls import error_name
-
-if TYPE_CHECKING:
-    from kintro.sources.trace import Account
-
-settled = None  # nothing is under way in the kernel once a process has ended
+from kintro.sources.trace import Account, is_number
 
 # include/uapi/linux/magic.h
 _PIPEFS, _SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x09041934, 0x6E736673, 0x50494446
-
 
 UNKNOWN = guessed(None, "")  # a call of which nothing is known: six numbers
 _AT_EXIT = (signatures.BYTES_OUT, signatures.FIXED_OUT, signatures.BYTES_AT, signatures.SIZED_OUT)
@@ -60,9 +55,7 @@ class Seen(NamedTuple):
     name: str
     thread: Thread | None  # None if that was lost
     arguments: Mapping[str, Any]  # by name, as syscall_signatures tells them
-    files: Mapping[
-        str, bytes
-    ]  # of the arguments that are descriptors, and of `return`: as /proc/PID/fd has it
+    files: Mapping[str, bytes]  # of arguments that are descriptors, and of `return`: as /proc/PID/fd has it
     result: Any  # None if it did not return
     error: str | None
 
@@ -151,12 +144,13 @@ def passes(seen: Seen, chosen: Container[str] | None, failed: bool, slower_ns: i
 
 def _whole(text: Text) -> bytes:
     """A list that was cut has no NUL at its end: see syscall_signatures.STRINGS."""
-    return text.data.removesuffix(b"\0") if text.cut else text.data
+    data = text.data or b""  # null: of a session that somebody has forged
+    return data.removesuffix(b"\0") if text.cut else data
 
 
 def path_of(file: File) -> bytes:
     """The name of an open file as readlink(2) of /proc/PID/fd/N gives it: see proc_pid_fd(5)."""
-    names = file.data.split(b"\0")[:-1]
+    names = (file.data or b"").split(b"\0")[:-1]
     kind = stat.S_IFMT(file.mode)
     if file.magic == _PIPEFS and kind == stat.S_IFIFO:
         return b"pipe:[%d]" % file.inode
@@ -231,11 +225,7 @@ def tally(account: Account, under_way: int) -> dict[str, int]:
 
 def is_tally(found: object) -> bool:
     """Whether this, from a session of any origin, has the form that `tally` gives."""
-    return (
-        isinstance(found, dict)
-        and set(found) == set(_TALLY)
-        and all(isinstance(value, int) for value in found.values())
-    )
+    return isinstance(found, dict) and set(found) == set(_TALLY) and all(map(is_number, found.values()))
 
 
 def summary(seen: int, counted: Mapping[str, int] | None) -> Summary:

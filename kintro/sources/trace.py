@@ -44,6 +44,11 @@ class Account(NamedTuple):
     late: int  # events out of order by more than the window
 
 
+def is_number(found: object) -> bool:
+    """Whether this, from a session of any origin, is a number that an Account or a clock can have."""
+    return isinstance(found, int) and abs(found) < 1 << 64
+
+
 class Trace:
     """A context manager: the probe is loaded on entering, attached when `rows` begins."""
 
