@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from kintro.errors import EX_NOINPUT, KintroError
 from kintro.sources import host
@@ -44,7 +44,7 @@ class Account(NamedTuple):
     late: int  # events out of order by more than the window
 
 
-def is_number(found: object) -> bool:
+def is_number(found: object) -> TypeGuard[int]:
     """Whether this, from a session of any origin, is a number that an Account or a clock can have."""
     return isinstance(found, int) and abs(found) < 1 << 64
 
