@@ -105,7 +105,7 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     for (u32 place = 0; place < ARGUMENTS; place++) {
         struct argument *argument = &spec->arguments[place];
-        if (argument->kind == FD || argument->kind == DIRFD) {
+        if (argument->kind == FD) {
             look_up(record, argument->which, argument_of(record, place));
         } else if (is_read_at_entry(argument->kind)) {
             if (!fetch(scratch, record, argument, place, 0, limit->text_bytes))

@@ -122,7 +122,7 @@ class Story:
 
     def _paths(self, call: Call, name: str, signature: Signature) -> dict[str, bytes]:
         """What the descriptors of a call refer to."""
-        places = [a.name for a in signature.arguments if a.capture in (signatures.FD, signatures.DIRFD)]
+        places = [a.name for a in signature.arguments if a.capture == signatures.FD]
         if signature.new_fd and call.error is None and not (name == "fcntl" and call.arg1 not in _DUPFD):
             places = [*places[:1], *[""] * (1 - len(places)), "return"]
         found = {}
@@ -177,7 +177,7 @@ def spec(name: str | None, signature: Signature, traced: bool) -> bytes:
             flags |= AT_ENTRY
         if kind == signatures.STRINGS:
             flags, place_of_list = flags | LISTS, place
-        if kind in (signatures.FD, signatures.DIRFD):
+        if kind == signatures.FD:
             which, descriptors = min(descriptors, 1), descriptors + 1
         arguments += struct.pack("=BBH", kind, which, argument.size)
     if signature.new_fd:
