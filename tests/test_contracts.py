@@ -12,7 +12,13 @@ import pytest
 
 from kintro import __version__
 from kintro.cli import VERBS, parser
-from kintro.observers import calls_records, faults_records, lifecycle_records, syscalls_records
+from kintro.observers import (
+    calls_records,
+    faults_records,
+    lifecycle_records,
+    syscall_signatures,
+    syscalls_records,
+)
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -204,6 +210,18 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
         assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
+
+
+def test_what_the_probe_of_calls_is_told_in_c_and_in_python() -> None:
+    kinds, *bits = re.findall(
+        r"^enum \{([^}]*)\};", REPO.joinpath("probes/calls.h").read_text(), re.MULTILINE
+    )
+    names = re.findall(r"\b[A-Z_]+\b", kinds)
+    assert [getattr(syscall_signatures, name) for name in names] == list(range(len(names)))
+    assert constant("probes/calls.h", r"^#define STRING_MAX (\d+)\b") == syscall_signatures.STRING_MAX
+    in_c = dict(re.findall(r"\b([A-Z_]+) = (\d+)\b", "".join(bits)))
+    del in_c["INTRODUCED"]  # the probe's own
+    assert in_c == {name: str(getattr(calls_records, name)) for name in in_c} and len(in_c) == 11
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:
