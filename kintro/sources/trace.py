@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kintro.sources.columns import Columns
 
 PUMP_EVERY = 1000  # events handled between two looks at the rings
-BACKLOG = 2_000_000  # events that wait to be shown: as rows, up to a gigabyte
+BACKLOG = 1 << 30  # bytes of memory, about, for events that wait to be shown
 SETTLE_S = 0.5  # at most: for the last events under way after the end
 
 
@@ -73,7 +73,10 @@ class Trace:
         self._stopped = False
         self._last: Callable[[int], Any] = lambda end_ns: None
         self._order: Any = order
-        self._backlog: deque[Any] = deque()  # of what the order releases
+        self._backlog: deque[tuple[int, Any]] = (
+            deque()
+        )  # what the order releases, and how much memory it takes
+        self._backlog_bytes = 0
         self._target_ended = False
         self._pidfd: int | None = None
         self.command: Command | None = None
@@ -157,10 +160,12 @@ class Trace:
 
     def drain(self) -> None:
         """Takes what the rings hold into memory. To be called now and then by who is long over a batch."""
-        if sum(map(self._order.count, self._backlog)) < BACKLOG:
+        if self._backlog_bytes < BACKLOG:
             released = self._order.take(self.probe.reader)
             if released:
-                self._backlog.append(released)
+                size_bytes = self._order.size_bytes(released)
+                self._backlog.append((size_bytes, released))
+                self._backlog_bytes += size_bytes
 
     def _wait(self, timeout_s: float | None) -> None:
         for fd in self.probe.reader.wait(timeout_s):
@@ -173,7 +178,9 @@ class Trace:
 
     def _take(self) -> Iterator[list[tuple[str, Row]]]:
         while self._backlog:
-            yield self._order.rows(self._backlog.popleft())
+            size_bytes, released = self._backlog.popleft()
+            self._backlog_bytes -= size_bytes
+            yield self._order.rows(released)
 
     def _over(self, begin_ns: int) -> bool:
         if self._stopped:
