@@ -198,20 +198,8 @@ int tp_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 
 int tp_task_newtask(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct task_struct *child = (struct task_struct *)ctx->args[0];
-    struct thread_record *record;
-    u32 tid = 0, tgid = 0;
-
     count(tasks_created);
-    READ(tid, child, pid);
-    READ(tgid, child, tgid);
-    if (tid == tgid)
-        follow_fork(tgid);
-    record = record_of(tid);
-    if (!record)
-        return 0;
-    __builtin_memset(record, 0, sizeof(*record)); /* of the last one with this id, should its end be missed */
-    record->flags = NEWBORN;
+    newborn(ctx);
     return 0;
 }
 
@@ -235,18 +223,11 @@ int tp_task_rename(struct bpf_raw_tracepoint_args *ctx)
 
 int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-    u32 tid = bpf_get_current_pid_tgid(), old_tid = ctx->args[1];
-    struct thread_record *record = record_of(tid), *old;
+    u32 tid = bpf_get_current_pid_tgid();
+    struct thread_record *record = of_exec(ctx, tid);
 
     if (!record)
         return 0;
-    if (tid != old_tid) { /* it takes its leader's id, in the middle of the call */
-        old = record_of(old_tid);
-        if (old) {
-            *record = *old;
-            drop_record(old_tid, old);
-        }
-    }
     if (record->flags & HELD) {
         record->flags &= ~HELD;
         record->number = 1;

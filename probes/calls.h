@@ -20,7 +20,6 @@ enum {
     FIXED_IN,
     FIXED_OUT,
     BYTES_AT,
-    DIRFD,
     SIZED_IN,
     SIZED_OUT,
 };

@@ -14,9 +14,8 @@ static inline void send_text(struct text_scratch *scratch, struct thread_record 
     scratch->event.number = record->number;
     scratch->event.argument = argument;
     scratch->event.cut = cut;
-    size += sizeof(scratch->event);
     asm volatile("%0 &= 8191" : "+r"(size));
-    counted(text_ring.ringbuf_output(scratch, size, 0), text_sent);
+    counted(text_ring.ringbuf_output(scratch, sizeof(scratch->event) + size, 0), text_sent);
 }
 
 /* Reads a text with its NUL; how long it is with that, or an error. Kernels before 6.2 say 0 of an empty one.
@@ -106,7 +105,7 @@ int tail_0(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     for (u32 place = 0; place < ARGUMENTS; place++) {
         struct argument *argument = &spec->arguments[place];
-        if (argument->kind == FD || argument->kind == DIRFD) {
+        if (argument->kind == FD) {
             look_up(record, argument->which, argument_of(record, place));
         } else if (is_read_at_entry(argument->kind)) {
             if (!fetch(scratch, record, argument, place, 0, limit->text_bytes))

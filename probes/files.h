@@ -54,6 +54,7 @@ static inline void send_file(struct thread_record *record, u64 address)
     void *name = NULL;
     u64 at = 0;
     u32 depth;
+    long error;
 
     if (!scratch)
         return;
@@ -95,7 +96,10 @@ static inline void send_file(struct thread_record *record, u64 address)
     scratch->event.cut = depth == DEPTH_MAX || at >= STRING_MAX;
     at += sizeof(scratch->event);
     asm volatile("%0 &= 8191" : "+r"(at));
-    counted(file_ring.ringbuf_output(scratch, at, 0), file_sent);
+    error = file_ring.ringbuf_output(scratch, at, 0);
+    counted(error, file_sent);
+    if (error)
+        told.delete(&address);
 }
 
 /* The files that have to be told. */

@@ -45,6 +45,42 @@ static inline void drop_record(u32 tid, struct thread_record *record)
 #endif
 }
 
+/* At task_newtask: an empty record for the new thread. */
+static inline struct thread_record *newborn(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct task_struct *child = (struct task_struct *)ctx->args[0];
+    struct thread_record *record;
+    u32 tid = 0, tgid = 0;
+
+    READ(tid, child, pid);
+    READ(tgid, child, tgid);
+    if (tid == tgid)
+        follow_fork(tgid);
+    record = record_of(tid);
+    if (!record)
+        return NULL;
+    __builtin_memset(record, 0, sizeof(*record)); /* of the last one with this id, should its end be missed */
+    record->flags = NEWBORN;
+    return record;
+}
+
+/* At sched_process_exec: the thread's record. One that is not its process's first takes the first one's id,
+ * in the middle of the call. */
+static inline struct thread_record *of_exec(struct bpf_raw_tracepoint_args *ctx, u32 tid)
+{
+    u32 old_tid = ctx->args[1];
+    struct thread_record *record = record_of(tid), *old;
+
+    if (!record || tid == old_tid)
+        return record;
+    old = record_of(old_tid);
+    if (old) {
+        *record = *old;
+        drop_record(old_tid, old);
+    }
+    return record;
+}
+
 static inline bool counts(struct thread_record *record)
 {
 #ifdef FILTER_TARGETS

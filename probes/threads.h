@@ -3,40 +3,20 @@
 
 int tp_task_newtask(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct task_struct *child = (struct task_struct *)ctx->args[0];
-    struct thread_record *record;
-    u32 tid = 0, tgid = 0;
+    struct thread_record *record = newborn(ctx);
 
     count(tasks_created);
-    READ(tid, child, pid);
-    READ(tgid, child, tgid);
-    if (tid == tgid)
-        follow_fork(tgid);
-    record = record_of(tid);
-    if (!record)
-        return 0;
-    __builtin_memset(record, 0, sizeof(*record)); /* of the last one with this id, should its end be missed */
-    record->flags = NEWBORN;
-    record->stamp_ns = bpf_ktime_get_ns();
+    if (record)
+        record->stamp_ns = bpf_ktime_get_ns();
     return 0;
 }
 
-/* A thread that is not its process's first takes the first one's id with an exec, in the middle of the call.
- */
 int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-    u32 tid = bpf_get_current_pid_tgid(), old_tid = ctx->args[1];
-    struct thread_record *record = record_of(tid), *old;
+    struct thread_record *record = of_exec(ctx, bpf_get_current_pid_tgid());
 
     if (!record)
         return 0;
-    if (tid != old_tid) {
-        old = record_of(old_tid);
-        if (old) {
-            *record = *old;
-            drop_record(old_tid, old);
-        }
-    }
     if (record->flags & HELD) {
         record->flags &= ~HELD;
         record->calls = record->slot != 0;

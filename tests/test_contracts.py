@@ -18,6 +18,7 @@ from kintro.observers import (
     faults_records,
     lifecycle_records,
     switches_records,
+    syscall_signatures,
     syscalls_records,
 )
 from kintro.sources.probe_source import probe_text
@@ -222,6 +223,18 @@ def test_what_is_counted_of_switches_in_c_and_in_python() -> None:
 def test_buckets_of_durations_in_c_and_in_python() -> None:
     for name in ("BUCKETS", "FIRST_EXPONENT"):
         assert getattr(buckets, name) == constant("probes/buckets.h", rf"^#define {name} (\d+)\b")
+
+
+def test_what_the_probe_of_calls_is_told_in_c_and_in_python() -> None:
+    kinds, *bits = re.findall(
+        r"^enum \{([^}]*)\};", REPO.joinpath("probes/calls.h").read_text(), re.MULTILINE
+    )
+    names = re.findall(r"\b[A-Z_]+\b", kinds)
+    assert [getattr(syscall_signatures, name) for name in names] == list(range(len(names)))
+    assert constant("probes/calls.h", r"^#define STRING_MAX (\d+)\b") == syscall_signatures.STRING_MAX
+    in_c = dict(re.findall(r"\b([A-Z_]+) = (\d+)\b", "".join(bits)))
+    del in_c["INTRODUCED"]  # the probe's own
+    assert in_c == {name: str(getattr(calls_records, name)) for name in in_c} and len(in_c) == 11
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:

@@ -9,7 +9,7 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from kintro.errors import EX_IOERR, KintroError
@@ -125,10 +125,6 @@ class BinaryFile:
             except OSError as error:
                 self.error = KintroError(f"cannot write {self._path}: {error.strerror}", None, EX_IOERR)
                 print(f"kintro: {self.error.message}; tracing goes on", file=sys.stderr)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._file.close()
 
 
 class _Reader:

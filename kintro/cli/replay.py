@@ -40,6 +40,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from kintro.cli.output import Output
     from kintro.sources.session import read_records, read_session
+    from kintro.sources.trace import is_number
 
     session = read_session(args.session)
     verb = session.info.get("verb")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         )
     counts = None if session.cut else session.info.get("counts")
     begin_ns = session.info.get("begin_ns")
-    if not (isinstance(begin_ns, int) and (counts is None or observer.is_tally(counts))):
+    if not (is_number(begin_ns) and begin_ns >= 0 and (counts is None or observer.is_tally(counts))):
         raise KintroError(f"{args.session} is damaged: session.json", None, EX_NOINPUT)
     records = read_records(session, kinds.RECORDS, kinds.dtypes())
     _VERBS[verb][2].replay(args, session.info, records, lambda: counts, begin_ns, output)

@@ -28,7 +28,8 @@ EPILOG = """examples:
   sudo kintro trace-syscalls --json -- ls | jq 'select(.name == "openat") | .args.pathname'
   sudo kintro trace-syscalls --save /tmp/s2 -q -- make   keep it, to look at later: kintro replay /tmp/s2
 
-Classes are file, process, network, ipc, memory, signal and desc, as strace has them; ! takes all others.
+Classes are file, process, network, ipc, memory, signal, desc, creds and clock, as strace has them; ! takes
+all others.
 With a command, kintro ends when it ends and leaves with its exit status (128 + n after signal n)."""
 
 _UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}

@@ -35,11 +35,10 @@ from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
 from kintro.sources.filters import Filters
 from kintro.sources.rows import records
-from kintro.sources.trace import Account, Trace, pumped
+from kintro.sources.trace import Account, Trace, is_number, pumped
 
 # include/uapi/linux/magic.h
 _PIPEFS, _SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x09041934, 0x6E736673, 0x50494446
-
 
 UNKNOWN = guessed(None, "")  # a call of which nothing is known: six numbers
 _DUPFD = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC: the commands of fcntl that return a descriptor
@@ -53,9 +52,7 @@ class Seen(NamedTuple):
     name: str
     thread: Thread | None  # None if that was lost
     arguments: Mapping[str, Any]  # by name, as syscall_signatures tells them
-    files: Mapping[
-        str, bytes
-    ]  # of the arguments that are descriptors, and of `return`: as /proc/PID/fd has it
+    files: Mapping[str, bytes]  # of arguments that are descriptors, and of `return`: as /proc/PID/fd has it
     result: Any  # None if it did not return
     error: str | None
 
@@ -122,7 +119,7 @@ class Story:
 
     def _paths(self, call: Call, name: str, signature: Signature) -> dict[str, bytes]:
         """What the descriptors of a call refer to."""
-        places = [a.name for a in signature.arguments if a.capture in (signatures.FD, signatures.DIRFD)]
+        places = [a.name for a in signature.arguments if a.capture == signatures.FD]
         if signature.new_fd and call.error is None and not (name == "fcntl" and call.arg1 not in _DUPFD):
             places = [*places[:1], *[""] * (1 - len(places)), "return"]
         found = {}
@@ -144,12 +141,13 @@ def passes(seen: Seen, chosen: Container[str] | None, failed: bool, slower_ns: i
 
 def _whole(text: Text) -> bytes:
     """A list that was cut has no NUL at its end: see syscall_signatures.STRINGS."""
-    return text.data.removesuffix(b"\0") if text.cut else text.data
+    data = text.data or b""  # null: of a session that somebody has forged
+    return data.removesuffix(b"\0") if text.cut else data
 
 
 def path_of(file: File) -> bytes:
     """The name of an open file as readlink(2) of /proc/PID/fd/N gives it: see proc_pid_fd(5)."""
-    names = file.data.split(b"\0")[:-1]
+    names = (file.data or b"").split(b"\0")[:-1]
     kind = stat.S_IFMT(file.mode)
     if file.magic == _PIPEFS and kind == stat.S_IFIFO:
         return b"pipe:[%d]" % file.inode
@@ -193,11 +191,7 @@ def tally(account: Account, under_way: int) -> dict[str, int]:
 
 def is_tally(found: object) -> bool:
     """Whether this, from a session of any origin, has the form that `tally` gives."""
-    return (
-        isinstance(found, dict)
-        and set(found) == set(_TALLY)
-        and all(isinstance(value, int) for value in found.values())
-    )
+    return isinstance(found, dict) and set(found) == set(_TALLY) and all(map(is_number, found.values()))
 
 
 def summary(seen: int, counted: Mapping[str, int] | None) -> Summary:

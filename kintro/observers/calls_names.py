@@ -39,8 +39,8 @@ def _is_field(field: Any) -> bool:
     return (
         isinstance(field, list)
         and len(field) == 2
-        and str(field[1]).isidentifier()
-        and isinstance(field[0], str)
+        and all(isinstance(word, str) for word in field)
+        and field[1].isidentifier()
     )
 
 

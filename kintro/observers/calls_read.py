@@ -56,7 +56,7 @@ def spec(name: str | None, signature: Signature, traced: bool) -> bytes:
             flags |= AT_ENTRY
         if kind == signatures.STRINGS:
             flags, place_of_list = flags | LISTS, place
-        if kind in (signatures.FD, signatures.DIRFD):
+        if kind == signatures.FD:
             which, descriptors = min(descriptors, 1), descriptors + 1
         arguments += struct.pack("=BBH", kind, which, argument.size)
     if signature.new_fd:

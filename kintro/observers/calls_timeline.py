@@ -10,6 +10,7 @@ from kintro.observers.syscall_values import text
 from kintro.renderers.perfetto import Timeline, Track
 
 USER_MODE = "user mode"
+_IDS = range(1, 1 << 31)  # what a trace can hold: pids of a session that somebody has forged may be any u32
 
 
 class CallsTimeline:
@@ -27,9 +28,9 @@ class CallsTimeline:
         self._threads: dict[int, tuple[Thread, Track, int]] = {}  # by tid; and when its last call ended
 
     def add(self, seen: Seen) -> None:
-        if seen.thread is None:
-            return
         call, out = seen.call, self._out
+        if seen.thread is None or call.pid not in _IDS or call.tid not in _IDS:
+            return
         begin_ns = self._begin_ns if call.flags & EARLY else call.ts_ns
         track, last_ns = self._track(seen.thread, begin_ns)
         if last_ns is not None and last_ns < begin_ns:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from kintro.observers.lifecycle_records import (
     DECODE,
@@ -30,10 +30,7 @@ from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
 from kintro.sources.filters import Filters
 from kintro.sources.rows import Rows, records
-from kintro.sources.trace import Account, Trace, pumped
-
-if TYPE_CHECKING:
-    pass
+from kintro.sources.trace import Account, Trace, is_number, pumped
 
 Key = tuple[int, int]  # a process or thread: its id and start time
 
@@ -230,7 +227,7 @@ def is_tally(found: object) -> bool:
     if not isinstance(found, dict) or set(found) != set(_TALLY):
         return False
     numbers = {name: value for name, value in found.items() if not (name == "kernel_forks" and value is None)}
-    return all(isinstance(value, int) for value in numbers.values())
+    return all(map(is_number, numbers.values()))
 
 
 def summary(seen: Counter[str], counted: Mapping[str, Any] | None) -> Summary:

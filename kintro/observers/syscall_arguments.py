@@ -15,7 +15,6 @@ from kintro.observers.syscall_values import (
     Call,
     Show,
     captured,
-    descriptor,
     enum,
     flags,
     hexadecimal,
@@ -73,8 +72,6 @@ def file_control(open_flags: Show, lock: Memory) -> tuple[Show, Show]:
         of_name["GETFD"]: flags(files.FD),
         of_name["GETFL"]: open_flags,
         of_name["GET_SEALS"]: flags(files.SEALS),
-        of_name["DUPFD"]: descriptor,
-        of_name["DUPFD_CLOEXEC"]: descriptor,
         of_name["GETLEASE"]: enum(files.LOCK),
     }
 

@@ -25,7 +25,7 @@ from kintro.observers.syscall_values import ABSENT, Call, Cut, Show, array, poin
 
 # What the probe captures for an argument, and hands on
 NOTHING = 0
-FD = 1  # path of the descriptor's file
+FD = 1  # which file the descriptor refers to
 STRING = 2  # text at the entry up to its NUL, or cut at STRING_MAX bytes
 STRINGS = 3  # texts at the entry that an array of pointers, ended by NULL, points to; each with its NUL
 BYTES_IN = 4  # at the entry: args[which] * size bytes
@@ -33,15 +33,14 @@ BYTES_OUT = 5  # at the exit of a call that did not fail: the same; result * siz
 FIXED_IN = 6  # at the entry: size bytes
 FIXED_OUT = 7  # at the exit of a call that did not fail: size bytes
 BYTES_AT = 8  # the same, as many as the u32 says that args[which] points to, at most size
-DIRFD = 9  # as FD, or the working directory for AT_FDCWD
-SIZED_IN = 10  # at the entry: args[which] bytes, at most size
-SIZED_OUT = 11  # at the exit of a call that did not fail: args[which] or (RESULT) result bytes, at most size
+SIZED_IN = 9  # at the entry: args[which] bytes, at most size
+SIZED_OUT = 10  # at the exit of a call that did not fail: args[which] or (RESULT) result bytes, at most size
 RESULT = 6  # as `which`
 
 STRING_MAX = 4096  # with its NUL
 CAPTURED = {
     "fd": FD,
-    "dirfd": DIRFD,
+    "dirfd": FD,
     "path": STRING,
     "string": STRING,
     "prctl_2": STRING,
@@ -126,7 +125,7 @@ def result(signature: Signature, call: Call) -> Any:
     """The value of a result that is no error; None if the call has not returned."""
     if call.result is None or signature.result is None:
         return None
-    return signature.result(call.result & (1 << 64) - 1, call.path, call)
+    return signature.result(call.result & (1 << 64) - 1, None, call)
 
 
 def _marked(argument: Argument, data: bytes, call: Call) -> bytes:

@@ -62,7 +62,7 @@ LAYOUTS_OTHER = {
 
 
 class Memory(NamedTuple):
-    """What a pointer points to: so many bytes, shown so. `list_of` shows each element of an array."""
+    """What a pointer points to: so many bytes, shown so."""
 
     size: int
     show: ShowBytes

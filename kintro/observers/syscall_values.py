@@ -18,7 +18,6 @@ class Call(NamedTuple):
     registers: Sequence[int]  # u64, six of them
     captured: Mapping[int, bytes]  # by the argument's index; one that is not there could not be read
     result: int | None = None  # s64; None while the call has not returned
-    path: bytes | None = None  # of the file that the result, a descriptor, stands for
 
 
 class Cut(bytes):
@@ -66,15 +65,8 @@ def absent(value: int, data: bytes | None, call: Call) -> Absent:
     return ABSENT
 
 
-def descriptor(value: int, data: bytes | None, call: Call) -> Any:
-    """The number, and the path of its file where that is known: {"fd": 3, "path": b"/etc/passwd"}."""
-    fd = signed(value)
-    return fd if data is None else {"fd": fd, "path": data}
-
-
-def directory(value: int, data: bytes | None, call: Call) -> Any:
-    fd: int | str = "AT_FDCWD" if signed(value) == -100 else signed(value)
-    return fd if data is None else {"fd": fd, "path": data}
+def directory(value: int, data: bytes | None, call: Call) -> int | str:
+    return "AT_FDCWD" if signed(value) == -100 else signed(value)
 
 
 def captured(value: int, data: bytes | None, call: Call) -> Any:
@@ -203,7 +195,5 @@ def text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(text, value))}]"
     if isinstance(value, dict):
-        if value.keys() == {"fd", "path"} and isinstance(value["path"], bytes):
-            return f"{value['fd']}<{escaped(value['path'], '<>')}>"
         return "{" + ", ".join(f"{name}={text(part)}" for name, part in value.items()) + "}"
     return str(value)

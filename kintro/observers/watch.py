@@ -42,12 +42,12 @@ from kintro.observers.faults import (
 from kintro.observers.faults_records import PROBE, Fault, FaultPages
 from kintro.sources import bpf_syscall, host
 from kintro.sources.bpf import Loading
+from kintro.sources.descendants import open_target
 from kintro.sources.fault_totals import read_fault_totals
 from kintro.sources.filters import Filters
 from kintro.sources.mappings import Mapping
 from kintro.sources.probe import Probe
 from kintro.sources.ring import Reader
-from kintro.sources.trace import open_target
 
 LOOK_S = 0.1  # between two looks at how full the map is
 ROOM = 4096  # blocks: a quarter of the map; taken out then

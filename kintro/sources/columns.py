@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from sys import getsizeof
 
 import numpy as np
 
@@ -51,8 +52,9 @@ class Columns:
             self._reorder.hold(last)
         return self._reorder.flush()
 
-    def count(self, batch: Batch) -> int:
-        return sum(map(len, batch.values()))
+    def size_bytes(self, batch: Batch) -> int:
+        """About how much memory a batch takes."""
+        return sum(events.nbytes + _behind_bytes(events) for events in batch.values())
 
     def rows(self, batch: Batch) -> list[tuple[str, Row]]:
         """Saves a batch; then it is shown as rows."""
@@ -121,6 +123,12 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 def _times(events: np.ndarray) -> np.ndarray:
     """The first field of each."""
     return events[(events.dtype.names or ())[0]]
+
+
+def _behind_bytes(events: np.ndarray) -> int:
+    """Of the objects that events refer to."""
+    names = [name for name in events.dtype.names or () if events.dtype[name].hasobject]
+    return sum(sum(map(getsizeof, events[name])) for name in names)
 
 
 def in_time_order(batch: Batch) -> Iterator[tuple[str, Row]]:

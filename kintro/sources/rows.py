@@ -12,6 +12,7 @@ from kintro.sources.ring import WINDOW_NS, Reader
 Row = tuple  # of an event, its time first
 Decode = Callable[[Row], Row]  # what a ring holds → what is recorded
 
+ROW_BYTES = 500  # of memory, for most
 _FOREVER_NS = 1 << 63
 
 
@@ -51,8 +52,9 @@ class Rows:
         """Everything still held, at the end of a trace, and some more."""
         return self.push(last or {}, _FOREVER_NS + WINDOW_NS)
 
-    def count(self, released: list[tuple[str, Row]]) -> int:
-        return len(released)
+    def size_bytes(self, released: list[tuple[str, Row]]) -> int:
+        """About how much memory these take."""
+        return ROW_BYTES * len(released)
 
     def rows(self, released: list[tuple[str, Row]]) -> list[tuple[str, Row]]:
         return released

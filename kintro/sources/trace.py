@@ -16,13 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from kintro.errors import EX_NOINPUT, KintroError
 from kintro.sources import host
 from kintro.sources.bpf import Loading
 from kintro.sources.command import Command
-from kintro.sources.descendants import has_ended
+from kintro.sources.descendants import has_ended, open_target
 from kintro.sources.probe import Probe
 from kintro.sources.ring import WINDOW_NS
 from kintro.sources.rows import Row, Rows
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kintro.sources.columns import Columns
 
 PUMP_EVERY = 1000  # events handled between two looks at the rings
-BACKLOG = 2_000_000  # events that wait to be shown: as rows, up to a gigabyte
+BACKLOG = 1 << 30  # bytes of memory, about, for events that wait to be shown
 SETTLE_S = 0.5  # at most: for the last events under way after the end
 
 
@@ -43,6 +43,11 @@ class Account(NamedTuple):
     lost: int  # events the kernel counted but could not hand over
     kernel_forks: int | None  # tasks created by the kernel's own count; None unless the whole system
     late: int  # events out of order by more than the window
+
+
+def is_number(found: object) -> TypeGuard[int]:
+    """Whether this, from a session of any origin, is a number that an Account or a clock can have."""
+    return isinstance(found, int) and abs(found) < 1 << 64
 
 
 class Trace:
@@ -73,7 +78,8 @@ class Trace:
         self._abandoned = False  # what is not shown yet is not wanted any more
         self._last: Callable[[int], Any] = lambda end_ns: None
         self._order: Any = order
-        self._backlog: deque[Any] = deque()  # of what the order releases
+        self._backlog: deque[tuple[int, Any]] = deque()  # bytes of memory, what the order released
+        self._backlog_bytes = 0
         self._target_ended = False
         self._pidfd: int | None = None
         self.command: Command | None = None
@@ -166,7 +172,7 @@ class Trace:
     def _advance(self, timeout_s: float | None) -> None:
         """Waits, takes what the rings hold into memory, and ends the trace when it is over."""
         self._wait(timeout_s)
-        if sum(map(self._order.count, self._backlog)) < BACKLOG:
+        if self._backlog_bytes < BACKLOG:
             self._collect()
         if self._over():
             self._end()
@@ -174,7 +180,12 @@ class Trace:
     def _collect(self) -> None:
         released = self._order.take(self.probe.reader)
         if released:
-            self._backlog.append(released)
+            self._append(released)
+
+    def _append(self, released: Any) -> None:
+        size_bytes = self._order.size_bytes(released)
+        self._backlog.append((size_bytes, released))
+        self._backlog_bytes += size_bytes
 
     def _wait(self, timeout_s: float | None) -> None:
         for fd in self.probe.reader.wait(timeout_s):
@@ -187,7 +198,9 @@ class Trace:
 
     def _take(self) -> Iterator[list[tuple[str, Row]]]:
         while self._backlog and not self._abandoned:
-            yield self._order.rows(self._backlog.popleft())
+            size_bytes, released = self._backlog.popleft()
+            self._backlog_bytes -= size_bytes
+            yield self._order.rows(released)
 
     def _over(self) -> bool:
         if self._stopped:
@@ -216,11 +229,9 @@ class Trace:
             self.stop()
 
     def _require_target(self) -> None:
-        if self._pidfd is None:
-            return
-        if not has_ended(self._filters.pid or 0):
-            return
-        raise KintroError(f"process {self._filters.pid} ended before it could be traced", None, EX_NOINPUT)
+        if self._pidfd is not None and has_ended(self._filters.pid or 0):
+            ended = f"process {self._filters.pid} ended before it could be traced"
+            raise KintroError(ended, None, EX_NOINPUT)
 
     def _end(self) -> None:
         """Waits for what is under way in the kernel, such as a dead parent's children being handed on.
@@ -245,7 +256,7 @@ class Trace:
             time.sleep(0.001)
         rest = self._order.flush(self._last(end_ns))
         if rest:
-            self._backlog.append(rest)
+            self._append(rest)
         self.account = self._reckon(end_ns - self._begin_ns, self._offset, end_offset)
 
     def _reckon(self, duration_ns: int, offset: int | None, end_offset: int | None) -> Account:
@@ -286,15 +297,3 @@ def pumped(stream: Iterator[Any], drain: Callable[[], bool]) -> Iterator[Any]:
 
 def _sum(counters: Mapping[str, int], ending: str) -> int:
     return sum(value for name, value in counters.items() if name.endswith(ending))
-
-
-def open_target(pid: int) -> int:
-    """A pidfd of the process to trace. KintroError (66) if there is none."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError as error:
-        raise KintroError(
-            f"cannot trace process {pid}: {error.strerror}",
-            "see `ps -e` for the processes there are; a thread's id is not a process's",
-            EX_NOINPUT,
-        ) from error

@@ -131,10 +131,11 @@ def test_memory_that_was_not_there_at_the_entry(arguments: tuple[Story, dict[str
 
 def test_each_exec_has_its_arguments(arguments: tuple[Story, dict[str, Any], str], tmp_path: Path) -> None:
     seen, _, _ = arguments
-    [first, second] = seen.of("execve")
+    [first, second, third] = seen.of("execve")
     assert first["args"]["pathname"] == sys.executable and first["args"]["argv"][:3] == program("x")[:3]
     assert second["args"]["pathname"] == "/bin/true"
     assert second["args"]["argv"] == ["true", "an argument", "", "\x1b[2J"]
+    assert third["args"]["argv"] == ["a" * 4094, "b" * 4095]  # what there is room for, and no more
     many = story(tmp_path, "sh", "-c", "for i in 1 2 3 4 5; do /bin/true $i; done; nothing-there || true")
     named = [(c["args"]["pathname"], c["args"]["argv"]) for c in many.of("execve")[1:]]
     assert named == [("/bin/true", ["/bin/true", str(n)]) for n in range(1, 6)]

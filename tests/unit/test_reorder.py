@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kintro.sources.columns import Reorder, in_time_order
+from kintro.sources.columns import Columns, Reorder, in_time_order
 from kintro.sources.ring import WINDOW_NS
 from kintro.sources.rows import Rows
 
@@ -161,3 +161,13 @@ def test_what_is_later_is_counted_and_not_lost(reads: Reads, order: type[Order])
 @given(arrivals(longest_delay=4 * WINDOW_NS))
 def test_columns_and_rows_come_out_the_same(reads: Reads) -> None:
     assert run(reads, AsColumns()) == run(reads, AsRows())
+
+
+def test_what_waits_is_weighed_with_what_it_refers_to() -> None:
+    columns = Columns({}, {})
+    plain = {"fork": np.zeros(100, EVENT)}
+    assert columns.size_bytes(plain) == 100 * EVENT.itemsize
+    texts = np.zeros(3, [("ts_ns", "<u8"), ("data", "O")])
+    texts["data"] = [bytes(4096), bytes(1000), None]
+    assert columns.size_bytes(plain | {"text": texts}) - columns.size_bytes(plain) > 5096 + texts.nbytes
+    assert Rows({}).size_bytes([("fork", (1, 2))] * 10) == 10 * Rows({}).size_bytes([("fork", (1, 2))]) > 0

@@ -63,4 +63,9 @@ pid = os.fork()
 if pid == 0:
     os.execv("/bin/true", ["true", "an argument", "", "\x1b[2J"])
 os.waitpid(pid, 0)
+# Two texts that fill all the room there is for one argument: 4095 and 4096 bytes.
+pid = os.fork()
+if pid == 0:
+    os.execv("/bin/false", ["a" * 4094, "b" * 5000])
+os.waitpid(pid, 0)
 json.dump(known, sys.stdout)
