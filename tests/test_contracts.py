@@ -170,7 +170,7 @@ def test_an_exec_has_the_fields_of_its_record_once_decoded() -> None:
 
 @pytest.mark.parametrize(("probe", "kind"), EVENTS)
 def test_fields_of_an_event_are_of_plain_types_and_widest_first(probe: str, kind: str) -> None:
-    widths = {"u64": 8, "s64": 8, "u32": 4, "u16": 2, "u8": 1, "char": 1}
+    widths = {"u64": 8, "s64": 8, "u32": 4, "s32": 4, "u16": 2, "u8": 1, "char": 1}
     members = c_fields(probe, kind)
     assert [widths[c_type] for c_type, _, _ in members] == sorted(
         (widths[c_type] for c_type, _, _ in members), reverse=True
@@ -200,7 +200,7 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
     assert constant("probes/record.h", r"^    HELD = (\d+),") == syscalls_records.HELD
-    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT"):
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT", "TOLD_BITS"):
         assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")

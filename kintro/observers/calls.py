@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import stat
 import struct
+from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,10 +25,12 @@ from kintro.observers.calls_records import (
     COMPAT,
     COMPAT_SLOT,
     LISTS,
+    MOVES,
     NO_ERRORS,
     OTHER_SLOT,
     RESULT_FD,
     SLOTS,
+    TOLD_BITS,
     TRACED,
     Call,
     File,
@@ -50,7 +53,13 @@ _PIPEFS, _SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x0904193
 UNKNOWN = guessed(None, "")  # a call of which nothing is known: six numbers
 _AT_EXIT = (signatures.BYTES_OUT, signatures.FIXED_OUT, signatures.BYTES_AT, signatures.SIZED_OUT)
 _DUPFD = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC: the commands of fcntl that return a descriptor
-WITHOUT_ERRORS = ("rt_sigreturn",)  # what it returns is a register of the program that was interrupted
+# These give other paths to files that are open.
+_MOVES = ("rename", "renameat", "renameat2", "mount", "umount2", "move_mount", "pivot_root")
+_NAMES_KEPT = 16  # by address of a struct file
+WITHOUT_ERRORS = (
+    "rt_sigreturn",
+    "sigreturn",
+)  # what it returns is a register of the program that was interrupted
 
 
 class Seen(NamedTuple):
@@ -90,7 +99,7 @@ class Story:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._threads: dict[int, Thread] = {}
-        self._files: dict[int, File] = {}
+        self._files: dict[int, deque[File]] = {}  # by address of the struct file
         self._texts: dict[int, dict[int, Text]] = {}  # by tid, of one call each; by argument
 
     def calls(self, records: Iterable[Any]) -> Iterator[Seen]:
@@ -100,9 +109,22 @@ class Story:
             elif isinstance(record, Text):
                 self._keep(record)
             elif isinstance(record, File):
-                self._files[record.file] = record
+                self._files.setdefault(record.file >> TOLD_BITS, deque(maxlen=_NAMES_KEPT)).append(record)
             else:
-                self._threads[record.tid] = record
+                self._introduce(record)
+
+    def _introduce(self, thread: Thread) -> None:
+        known = self._threads.get(thread.tid)
+        self._threads[thread.tid] = thread
+        if thread.old_tid in self._texts:
+            self._texts[thread.tid] = self._texts.pop(thread.old_tid)
+        elif known is not None and known.start_time_ns != thread.start_time_ns:
+            self._texts.pop(thread.tid, None)  # of another thread, which had this id before
+
+    def _path(self, file: int) -> bytes | None:
+        """Of the file that was told as this; None if that was lost or is too long ago."""
+        told = reversed(self._files.get(file >> TOLD_BITS, ()))
+        return next((path_of(known) for known in told if known.file == file), None)
 
     def _keep(self, text: Text) -> None:
         of_thread = self._texts.setdefault(text.tid, {})
@@ -133,9 +155,10 @@ class Story:
         if signature.new_fd and call.error is None and not (name == "fcntl" and call.arg1 not in _DUPFD):
             places = [*places[:1], *[""] * (1 - len(places)), "return"]
         found = {}
-        for place, address in zip(places, (call.file0, call.file1)):
-            if address in self._files:
-                found[place] = path_of(self._files[address])
+        for place, file in zip(places, (call.file0, call.file1)):
+            path = self._path(file)
+            if path is not None:
+                found[place] = path
         return found
 
 
@@ -164,8 +187,10 @@ def path_of(file: File) -> bytes:
         return b"socket:[%d]" % file.inode
     if file.magic == _ANON_INODE:
         return b"anon_inode:" + b"".join(names)
-    if file.magic in (_NSFS, _PIDFS):
-        return b"".join(names) or b"inode:[%d]" % file.inode
+    if file.magic == _NSFS:
+        return b"%s:[%d]" % (b"".join(names), file.inode)
+    if file.magic == _PIDFS:
+        return b"anon_inode:[pidfd]"
     path = b"/" + b"/".join(name for name in reversed(names) if name != b"/")
     if file.cut:
         path = b"..." + path
@@ -190,6 +215,8 @@ def spec(name: str | None, signature: Signature, traced: bool) -> bytes:
         flags |= RESULT_FD
     if name in WITHOUT_ERRORS:
         flags |= NO_ERRORS
+    if name in _MOVES:
+        flags |= MOVES
     return struct.pack("=HH", flags, place_of_list) + arguments.ljust(4 * ARGUMENTS, b"\0")
 
 
@@ -197,9 +224,13 @@ def specs(names: Names, chosen: Container[str] | None) -> list[bytes]:
     """By slot, of all calls; `chosen`: the names of those to trace, None for all."""
     by_slot = []
     for slot in range(SLOTS):
-        name = names.calls.get(slot) if slot < OTHER_SLOT else None
-        traced = chosen is None or name in chosen or slot in (OTHER_SLOT, COMPAT_SLOT)
-        by_slot.append(spec(name, names.signatures.get(name or "", UNKNOWN), traced))
+        table = names.calls if slot < COMPAT_SLOT else names.compat
+        number = slot % COMPAT_SLOT
+        name = table.get(number) if number < OTHER_SLOT else None
+        of_slot = {name} if number < OTHER_SLOT else {table[n] for n in table if n >= OTHER_SLOT}
+        traced = chosen is None or any(name in chosen for name in of_slot)
+        signature = names.signatures.get(name or "", UNKNOWN) if slot < COMPAT_SLOT else UNKNOWN
+        by_slot.append(spec(name, signature, traced))
     return by_slot
 
 
