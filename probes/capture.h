@@ -150,6 +150,8 @@ int tail_1(struct bpf_raw_tracepoint_args *ctx)
         if ((is_read_at_exit(kind) && !has_failed(spec, ret)) || late)
             fetch(scratch, record, argument, place, ret, limit->text_bytes);
     }
+    if (spec->flags & LISTS && record->missing & 1 << (spec->list & 7))
+        tails.call(ctx, 2);
     if (record->unknown)
         tails.call(ctx, 3);
     return 0;

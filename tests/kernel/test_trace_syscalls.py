@@ -273,3 +273,8 @@ def test_a_list_of_arguments_that_does_not_fit(tmp_path: Path) -> None:
     calls = story(tmp_path, "sh", "-c", lengths, options=["-e", "execve"]).of("execve")
     told = [[len(text) for text in call["args"]["argv"][1:]] for call in calls[1:]]
     assert told == [[4050, 4096 - 1], [4060, 4096 - 1], [4084, 4072]]
+
+
+def test_an_exec_that_fails_has_arguments_that_nobody_had_touched(tmp_path: Path, workload: str) -> None:
+    [failed] = [c for c in story(tmp_path, workload, "coldexec").of("execve") if c["errno"]]
+    assert failed["args"]["argv"] == ["cold", "arguments"]

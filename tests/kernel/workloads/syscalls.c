@@ -198,6 +198,19 @@ static void refused_first(void)
     }
 }
 
+/* Not touched before: a child gets no page of a file with the fork. */
+static char *const cold[] __attribute__((aligned(4096))) = {"cold", "arguments", NULL};
+
+static void cold_exec(void)
+{
+    int status;
+    if (fork() == 0) {
+        execv("/nonexistent/file", cold);
+        _exit(0);
+    }
+    MUST(wait(&status) > 0 && status == 0);
+}
+
 int main(int argc, char **argv)
 {
     char *what = argc > 1 ? argv[1] : "nothing", byte;
@@ -225,6 +238,8 @@ int main(int argc, char **argv)
         syscall(SYS_pause);
     } else if (!strcmp(what, "refused"))
         refused();
+    else if (!strcmp(what, "coldexec"))
+        cold_exec();
     else if (!strcmp(what, "refusedfirst"))
         refused_first();
     else if (!strcmp(what, "blocked"))
