@@ -16,6 +16,7 @@ thread.start()
 while "lock" not in Path(f"/proc/self/task/{thread.native_id}/wchan").read_text():
     time.sleep(0.01)
 os.rename(before, behind)
+fcntl.flock(waiter, fcntl.LOCK_UN)  # holds nothing yet: a call with the new name meanwhile
 fcntl.flock(holder, fcntl.LOCK_UN)
 thread.join()
 fcntl.flock(waiter, fcntl.LOCK_UN)
