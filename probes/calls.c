@@ -14,9 +14,9 @@
 #include "files.h"
 #include "capture.h"
 
-static inline void introduce(struct task_struct *task, u32 tid, u64 now_ns)
+static inline void introduce(struct task_struct *task, u32 tid, u32 old_tid, u64 now_ns)
 {
-    struct thread_event event = {.ts_ns = now_ns, .tid = tid};
+    struct thread_event event = {.ts_ns = now_ns, .tid = tid, .old_tid = old_tid};
     READ(event.pid, task, tgid);
     READ(event.start_time_ns, task, start_time);
     bpf_probe_read_kernel_str(event.comm, sizeof(event.comm), task->comm);
@@ -83,11 +83,13 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     }
     if (record->flags & OPEN)
         count(overtaken);
-    record->flags = (record->flags & ~(OPEN | COMPAT_CALL)) | ENTERED;
+    record->flags = (record->flags & ~(OPEN | COMPAT_CALL | MOVING)) | ENTERED;
     record->nr = ctx->args[1];
     if (is_compat(task))
         record->flags |= COMPAT_CALL;
     spec = spec_of(record);
+    if (spec && spec->flags & MOVES)
+        record->flags |= MOVING;
     if (!spec || !(spec->flags & TRACED) || !counts(record)) {
         record->flags |= SKIPPED;
         return 0;
@@ -103,7 +105,7 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     if (!(record->flags & INTRODUCED)) {
         record->flags |= INTRODUCED;
         record->pid = bpf_get_current_pid_tgid() >> 32;
-        introduce((struct task_struct *)bpf_get_current_task(), tid, record->ts_ns);
+        introduce((struct task_struct *)bpf_get_current_task(), tid, 0, record->ts_ns);
     }
     if (spec->flags & AT_ENTRY)
         tails.call(ctx, 0);
@@ -118,7 +120,7 @@ static inline void only_left(struct bpf_raw_tracepoint_args *ctx, struct thread_
     u16 flags = record->flags;
     struct spec *spec;
 
-    record->flags &= ~(SKIPPED | NEWBORN);
+    record->flags = (flags & ~(SKIPPED | NEWBORN)) | ENTERED;
     if (flags & (SKIPPED | HELD | NEWBORN) || !counts(record))
         return;
     if (flags & ENTERED) {
@@ -145,7 +147,7 @@ static inline void only_left(struct bpf_raw_tracepoint_args *ctx, struct thread_
     record->ts_ns = 0;
     record->pid = bpf_get_current_pid_tgid() >> 32;
     record->flags |= INTRODUCED;
-    introduce((struct task_struct *)bpf_get_current_task(), tid, now_ns);
+    introduce((struct task_struct *)bpf_get_current_task(), tid, 0, now_ns);
     if (has_failed(spec, ctx->args[1]))
         count(errors);
     else if (limit->failed)
@@ -168,6 +170,11 @@ int tp_sys_exit(struct bpf_raw_tracepoint_args *ctx)
         record = record_of(tid);
     if (!record || !limit)
         return 0;
+    if (record->flags & MOVING) {
+        u64 *moved = moves.lookup(&zero);
+        if (moved)
+            __sync_fetch_and_add(moved, 1);
+    }
     if (!(record->flags & OPEN)) {
         only_left(ctx, record, tid, limit, now_ns);
         return 0;
@@ -223,7 +230,7 @@ int tp_task_rename(struct bpf_raw_tracepoint_args *ctx)
 
 int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-    u32 tid = bpf_get_current_pid_tgid();
+    u32 tid = bpf_get_current_pid_tgid(), old_tid = ctx->args[1];
     struct thread_record *record = of_exec(ctx, tid);
 
     if (!record)
@@ -239,7 +246,8 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     record->flags |= INTRODUCED;
     record->pid = bpf_get_current_pid_tgid() >> 32;
-    introduce((struct task_struct *)bpf_get_current_task(), tid, bpf_ktime_get_ns());
+    introduce((struct task_struct *)bpf_get_current_task(), tid, tid == old_tid ? 0 : old_tid,
+              bpf_ktime_get_ns());
     if (record->missing)
         send_new_program(ctx, record);
     return 0;

@@ -1,8 +1,8 @@
 /* What calls.c sends, keeps, and is told. */
 
-#define SLOTS 512       /* what is told of each call: by its number below OTHER_SLOT, or one of these */
-#define OTHER_SLOT 510  /* all numbers from here on */
-#define COMPAT_SLOT 511 /* 32-bit calls, whose numbers mean something else */
+#define SLOTS 1024      /* what is told of each call, by its number */
+#define OTHER_SLOT 511  /* all numbers from here on */
+#define COMPAT_SLOT 512 /* 32-bit calls, whose numbers mean something else, from here on */
 #define ARGUMENTS 6
 #define STRING_MAX 4096 /* PATH_MAX; bytes of one argument */
 #define BYTES_MAX 512   /* of one that is not text */
@@ -38,6 +38,7 @@ enum {
     LISTS = 8,    /* one of them is of the kind STRINGS */
     RESULT_FD = 16,
     NO_ERRORS = 32, /* what rt_sigreturn returns is a register of the program that was interrupted */
+    MOVES = 64,     /* it gives other paths to files that are open: rename, mount and the like */
 };
 
 struct spec {
@@ -66,12 +67,12 @@ struct call_event {
     u64 arg3;
     u64 arg4;
     u64 arg5;
-    u64 file0; /* of the first descriptor among the arguments: the address of its struct file; 0: none */
+    u64 file0; /* of the first descriptor among the arguments: `file` of its file_event; 0: none */
     u64 file1; /* of the second, or of the one that was returned */
     u32 tid;
     u32 pid;
     u32 number; /* which of its thread's calls */
-    u32 nr;
+    s32 nr;     /* -1 where a tracer lets it do nothing */
     u32 flags;
 };
 
@@ -85,11 +86,16 @@ struct text_event {
     char data[];
 };
 
+/* Of the address of a struct file the upper 16 bits are those of all of the kernel's own memory, the lower 6
+ * are 0: include/linux/slab.h, SLAB_HWCACHE_ALIGN. In their place is the number of the telling. */
+#define ALIGNED_BITS 6
+#define TOLD_BITS 22
+
 /* An open file that has not been told yet, or has another name now. Its path: names from the last to the
  * first, each with a NUL behind it. */
 struct file_event {
     u64 ts_ns;
-    u64 file;
+    u64 file; /* by TOLD_BITS the address of its struct file, and a number that is another each time */
     u64 inode;
     u64 magic; /* of its file system: linux/magic.h */
     u32 mode;
@@ -104,6 +110,7 @@ struct thread_event {
     u64 start_time_ns;
     u32 tid;
     u32 pid;
+    u32 old_tid; /* not 0: the id it had when it began this exec */
     char comm[16];
 };
 
@@ -139,16 +146,23 @@ enum {
     OPEN = 32,       /* a call is under way */
     INTRODUCED = 64, /* its thread event has been sent */
     COMPAT_CALL = 128,
+    MOVING = 256, /* the call under way is one that MOVES */
 };
 
 /* By what a file's name is known to have changed. */
 struct known {
+    u64 mount;
     u64 dentry;
     u64 parent;
     u64 name;
     u64 inode;
     u64 unhashed;
+    u64 moves;
+    u64 told_as; /* `file` of the event */
 };
+BPF_ARRAY(files_told, u64, 1);
+/* Calls of all processes that have moved folders or mounts: files below have other paths. */
+BPF_ARRAY(moves, u64, 1);
 BPF_TABLE("lru_hash", u64, struct known, told, 16384); /* by address of the struct file */
 
 struct text_scratch {
@@ -182,7 +196,7 @@ static inline struct spec *spec_of(struct thread_record *record)
 {
     u32 slot = record->nr < OTHER_SLOT ? record->nr : OTHER_SLOT;
     if (record->flags & COMPAT_CALL)
-        slot = COMPAT_SLOT;
+        slot += COMPAT_SLOT;
     return specs.lookup(&slot);
 }
 

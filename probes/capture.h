@@ -69,6 +69,11 @@ static inline bool fetch(struct text_scratch *scratch, struct thread_record *rec
         if (size == 1)
             most = text_bytes;
         size *= number_of(record, argument, ret);
+        if (argument->which == RESULT) { /* recv with MSG_TRUNC returns more than it had room for */
+            u64 room = argument_of(record, place + 1) * argument->size;
+            if (size > room)
+                size = room;
+        }
     } else if (argument->kind == SIZED_IN || argument->kind == SIZED_OUT) {
         most = size;
         size = number_of(record, argument, ret);
@@ -142,6 +147,8 @@ int tail_1(struct bpf_raw_tracepoint_args *ctx)
         if ((is_read_at_exit(kind) && !has_failed(spec, ret)) || late)
             fetch(scratch, record, argument, place, ret, limit->text_bytes);
     }
+    if (spec->flags & LISTS && record->missing & 1 << (spec->list & 7))
+        tails.call(ctx, 2);
     if (record->unknown)
         tails.call(ctx, 3);
     return 0;

@@ -1,5 +1,7 @@
 /* The names of the open files that a call's descriptors refer to: told once, and again when they change. */
 
+#define NSFS_MAGIC 0x6e736673 /* include/uapi/linux/magic.h */
+
 /* The struct file of a descriptor; the record is told of it, and whether user space has to be. */
 static inline void look_up(struct thread_record *record, u32 place, s32 fd)
 {
@@ -11,8 +13,8 @@ static inline void look_up(struct thread_record *record, u32 place, s32 fd)
     struct known now = {}, *before;
     struct path path = {};
     void *slots = NULL;
-    u32 size = 0;
-    u64 file = 0;
+    u32 size = 0, zero = 0;
+    u64 file = 0, *moved = moves.lookup(&zero), *number = files_told.lookup(&zero);
 
     READ(files, task, files);
     READ(table, files, fdt);
@@ -26,26 +28,73 @@ static inline void look_up(struct thread_record *record, u32 place, s32 fd)
     READ(path, (struct file *)file, f_path);
     READ(inode, (struct file *)file, f_inode);
     dentry = path.dentry;
+    now.moves = moved ? *moved : 0;
+    now.mount = (u64)path.mnt;
     now.dentry = (u64)dentry;
     READ(now.parent, dentry, d_parent);
     READ(now.name, dentry, d_name.hash_len);
+    if (!(u32)now.name) { /* without a hash, as that of an eventfd */
+        u64 begin[2] = {};
+        void *name = NULL;
+        READ(name, dentry, d_name.name);
+        bpf_probe_read_kernel(begin, sizeof(begin), name);
+        now.name ^= begin[0] ^ begin[1] << 1;
+    }
     READ(now.unhashed, dentry, d_hash.pprev);
     now.unhashed = !now.unhashed;
     READ(now.inode, inode, i_ino);
-    record->files[place & 1] = file;
     before = told.lookup(&file);
-    if (before && before->dentry == now.dentry && before->parent == now.parent && before->name == now.name &&
-        before->unhashed == now.unhashed && before->inode == now.inode)
+    if (before && before->mount == now.mount && before->dentry == now.dentry &&
+        before->parent == now.parent && before->name == now.name && before->unhashed == now.unhashed &&
+        before->inode == now.inode && before->moves == now.moves) {
+        record->files[place & 1] = before->told_as;
         return;
+    }
+    now.told_as = file >> ALIGNED_BITS << TOLD_BITS;
+    if (number)
+        now.told_as |= __sync_fetch_and_add(number, 1) & ((1 << TOLD_BITS) - 1);
+    record->files[place & 1] = now.told_as;
     told.update(&file, &now);
     record->unknown |= 1 << (place & 1);
 }
 
-static inline void send_file(struct thread_record *record, u64 address)
+static inline u64 address_of(u64 told_as)
+{
+    return told_as >> TOLD_BITS << ALIGNED_BITS | (bpf_get_current_task() & 0xffffULL << 48);
+}
+
+static inline void output_file(struct file_scratch *scratch, u64 size)
+{
+    u64 address = address_of(scratch->event.file);
+    long error = file_ring.ringbuf_output(scratch, size, 0);
+    if (error) /* for the next call to try again */
+        told.delete(&address);
+    counted(error, file_sent);
+}
+
+/* Of a namespace the kernel makes the name when asked: fs/nsfs.c. */
+static inline void send_namespace(struct file_scratch *scratch, struct inode *inode)
+{
+    const struct proc_ns_operations *operations = NULL;
+    struct ns_common *ns = NULL;
+    void *name = NULL;
+    long copied;
+
+    READ(ns, inode, i_private);
+    READ(operations, ns, ops);
+    READ(name, operations, name);
+    copied = bpf_probe_read_kernel_str(scratch->data, 256, name);
+    u64 size = sizeof(scratch->event) + (copied > 0 ? copied : 0);
+    asm volatile("%0 &= 511" : "+r"(size));
+    scratch->event.cut = 0;
+    output_file(scratch, size);
+}
+
+static inline void send_file(struct thread_record *record, u64 told_as)
 {
     u32 cpu = bpf_get_smp_processor_id();
     struct file_scratch *scratch = file_scratch.lookup(&cpu);
-    struct file *file = (struct file *)address;
+    struct file *file = (struct file *)address_of(told_as);
     struct dentry *dentry, *parent = NULL, *root = NULL;
     struct mount *mount, *above = NULL;
     struct super_block *block = NULL;
@@ -59,7 +108,7 @@ static inline void send_file(struct thread_record *record, u64 address)
     if (!scratch)
         return;
     scratch->event.ts_ns = record->ts_ns;
-    scratch->event.file = address;
+    scratch->event.file = told_as;
     READ(inode, file, f_inode);
     READ(scratch->event.inode, inode, i_ino);
     u16 mode = 0;
@@ -71,12 +120,16 @@ static inline void send_file(struct thread_record *record, u64 address)
     dentry = path.dentry;
     mount = (struct mount *)((char *)path.mnt - __builtin_offsetof(struct mount, mnt));
     READ(name, dentry, d_hash.pprev);
-    scratch->event.deleted = !name;
+    READ(parent, dentry, d_parent);
+    READ(root, mount, mnt.mnt_root);
+    scratch->event.deleted = !name && (parent != dentry || root != dentry); /* a memfd too */
+    if (scratch->event.magic == NSFS_MAGIC)
+        return send_namespace(scratch, inode);
     for (depth = 0; depth < DEPTH_MAX && at < STRING_MAX; depth++) {
         READ(parent, dentry, d_parent);
         READ(root, mount, mnt.mnt_root);
         bool top = dentry == root || dentry == parent;
-        if (!top || !depth) { /* what has no place in a tree, such as a socket, has a name all the same */
+        if (!top || (!depth && dentry == parent)) { /* a socket is in no tree, and has a name */
             long copied;
             READ(name, dentry, d_name.name);
             asm volatile("%0 &= 4095" : "+r"(at));
@@ -96,10 +149,7 @@ static inline void send_file(struct thread_record *record, u64 address)
     scratch->event.cut = depth == DEPTH_MAX || at >= STRING_MAX;
     at += sizeof(scratch->event);
     asm volatile("%0 &= 8191" : "+r"(at));
-    error = file_ring.ringbuf_output(scratch, at, 0);
-    counted(error, file_sent);
-    if (error)
-        told.delete(&address);
+    output_file(scratch, at);
 }
 
 /* The files that have to be told. */

@@ -7,7 +7,7 @@
 #include "current.h"
 
 enum {
-    ENTERED = 1,  /* an entry of it has been seen */
+    ENTERED = 1,  /* an entry or an exit of it has been seen */
     SKIPPED = 2,  /* the call under way is of no interest */
     HELD = 4,     /* nothing counts until its next exec: kintro's own preparations for a command */
     PICKED = 8,   /* it is of a process that was picked */

@@ -112,6 +112,7 @@ static inline void only_left(struct thread_record *record, u64 now_ns)
         return;
     if (!record->tgid)
         identify(record);
+    record->flags |= ENTERED;
     record->kernel_ns += now_ns - (record->stamp_ns ? record->stamp_ns : begin_ns());
     record->stamp_ns = now_ns;
 }

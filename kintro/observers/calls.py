@@ -11,6 +11,7 @@ the child, which is not told as a call.
 from __future__ import annotations
 
 import stat
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from kintro.observers.calls_records import (
     DECODE,
     PROBE,
     RECORDS,
+    TOLD_BITS,
     Call,
     File,
     Text,
@@ -42,7 +44,11 @@ _PIPEFS, _SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x0904193
 
 UNKNOWN = guessed(None, "")  # a call of which nothing is known: six numbers
 _DUPFD = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC: the commands of fcntl that return a descriptor
-WITHOUT_ERRORS = ("rt_sigreturn",)  # what it returns is a register of the program that was interrupted
+_NAMES_KEPT = 16  # by address of a struct file
+WITHOUT_ERRORS = (
+    "rt_sigreturn",
+    "sigreturn",
+)  # what it returns is a register of the program that was interrupted
 
 
 class Seen(NamedTuple):
@@ -80,7 +86,7 @@ class Story:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._threads: dict[int, Thread] = {}
-        self._files: dict[int, File] = {}
+        self._files: dict[int, deque[File]] = {}  # by address of the struct file
         self._texts: dict[int, dict[int, Text]] = {}  # by tid, of one call each; by argument
 
     def calls(self, records: Iterable[Any]) -> Iterator[Seen]:
@@ -90,9 +96,22 @@ class Story:
             elif isinstance(record, Text):
                 self._keep(record)
             elif isinstance(record, File):
-                self._files[record.file] = record
+                self._files.setdefault(record.file >> TOLD_BITS, deque(maxlen=_NAMES_KEPT)).append(record)
             else:
-                self._threads[record.tid] = record
+                self._introduce(record)
+
+    def _introduce(self, thread: Thread) -> None:
+        known = self._threads.get(thread.tid)
+        self._threads[thread.tid] = thread
+        if thread.old_tid in self._texts:
+            self._texts[thread.tid] = self._texts.pop(thread.old_tid)
+        elif known is not None and known.start_time_ns != thread.start_time_ns:
+            self._texts.pop(thread.tid, None)  # of another thread, which had this id before
+
+    def _path(self, file: int) -> bytes | None:
+        """Of the file that was told as this; None if that was lost or is too long ago."""
+        told = reversed(self._files.get(file >> TOLD_BITS, ()))
+        return next((path_of(known) for known in told if known.file == file), None)
 
     def _keep(self, text: Text) -> None:
         of_thread = self._texts.setdefault(text.tid, {})
@@ -123,9 +142,10 @@ class Story:
         if signature.new_fd and call.error is None and not (name == "fcntl" and call.arg1 not in _DUPFD):
             places = [*places[:1], *[""] * (1 - len(places)), "return"]
         found = {}
-        for place, address in zip(places, (call.file0, call.file1)):
-            if address in self._files:
-                found[place] = path_of(self._files[address])
+        for place, file in zip(places, (call.file0, call.file1)):
+            path = self._path(file)
+            if path is not None:
+                found[place] = path
         return found
 
 
@@ -155,8 +175,10 @@ def path_of(file: File) -> bytes:
         return b"socket:[%d]" % file.inode
     if file.magic == _ANON_INODE:
         return b"anon_inode:" + b"".join(names)
-    if file.magic in (_NSFS, _PIDFS):
-        return b"".join(names) or b"inode:[%d]" % file.inode
+    if file.magic == _NSFS:
+        return b"%s:[%d]" % (b"".join(names), file.inode)
+    if file.magic == _PIDFS:
+        return b"anon_inode:[pidfd]"
     path = b"/" + b"/".join(name for name in reversed(names) if name != b"/")
     if file.cut:
         path = b"..." + path

@@ -21,6 +21,7 @@ from kintro.observers.calls_records import (
     COMPAT_SLOT,
     HELD,
     LISTS,
+    MOVES,
     NO_ERRORS,
     OPEN,
     OTHER_SLOT,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 ARGUMENT_REGISTERS = {"x86_64": (7, 6, 5, 0, 2, 1), "aarch64": (0, 1, 2, 3, 4, 5)}
 
 
+# These give other paths to files that are open.
+_MOVES = ("rename", "renameat", "renameat2", "mount", "umount2", "move_mount", "pivot_root")
 _AT_EXIT = (signatures.BYTES_OUT, signatures.FIXED_OUT, signatures.BYTES_AT, signatures.SIZED_OUT)
 
 
@@ -63,6 +66,8 @@ def spec(name: str | None, signature: Signature, traced: bool) -> bytes:
         flags |= RESULT_FD
     if name in WITHOUT_ERRORS:
         flags |= NO_ERRORS
+    if name in _MOVES:
+        flags |= MOVES
     return struct.pack("=HH", flags, place_of_list) + arguments.ljust(4 * ARGUMENTS, b"\0")
 
 
@@ -70,9 +75,13 @@ def specs(names: Names, chosen: Container[str] | None) -> list[bytes]:
     """By slot, of all calls; `chosen`: the names of those to trace, None for all."""
     by_slot = []
     for slot in range(SLOTS):
-        name = names.calls.get(slot) if slot < OTHER_SLOT else None
-        traced = chosen is None or name in chosen or slot in (OTHER_SLOT, COMPAT_SLOT)
-        by_slot.append(spec(name, names.signatures.get(name or "", UNKNOWN), traced))
+        table = names.calls if slot < COMPAT_SLOT else names.compat
+        number = slot % COMPAT_SLOT
+        name = table.get(number) if number < OTHER_SLOT else None
+        of_slot = {name} if number < OTHER_SLOT else {table[n] for n in table if n >= OTHER_SLOT}
+        traced = chosen is None or any(name in chosen for name in of_slot)
+        signature = names.signatures.get(name or "", UNKNOWN) if slot < COMPAT_SLOT else UNKNOWN
+        by_slot.append(spec(name, signature, traced))
     return by_slot
 
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 PROBE = "calls"
 
 # As in probes/calls.h.
-SLOTS, OTHER_SLOT, COMPAT_SLOT = 512, 510, 511
+SLOTS, OTHER_SLOT, COMPAT_SLOT = 1024, 511, 512
 ARGUMENTS, RESULT = 6, 6
-TRACED, AT_ENTRY, AT_EXIT, LISTS, RESULT_FD, NO_ERRORS = 1, 2, 4, 8, 16, 32
+TOLD_BITS = 22
+TRACED, AT_ENTRY, AT_EXIT, LISTS, RESULT_FD, NO_ERRORS, MOVES = 1, 2, 4, 8, 16, 32, 64
 UNFINISHED, EARLY, COMPAT = 1, 2, 4
 HELD, OPEN, COMPAT_CALL = 4, 32, 128  # of a thread's record
 
@@ -29,6 +30,7 @@ class Thread(NamedTuple):
     start_time_ns: int
     tid: int
     pid: int
+    old_tid: int  # not 0: the id it had when it began the exec that it is in
     comm: bytes
 
 
@@ -36,7 +38,7 @@ class File(NamedTuple):
     """An open file that was not known yet, or whose name has changed."""
 
     ts_ns: int
-    file: int  # address of its struct file
+    file: int  # above TOLD_BITS by its struct file's address, below another number each time it is told
     inode: int
     magic: int  # of its file system, as in linux/magic.h
     mode: int  # as in inode(7)
@@ -68,7 +70,7 @@ class Call(NamedTuple):
     arg3: int
     arg4: int
     arg5: int
-    file0: int  # the address of the struct file of the first descriptor among the arguments; 0: none
+    file0: int  # of the first descriptor among the arguments: `file` of a File; 0: none
     file1: int  # of the second, or of the one that it returned
     tid: int
     pid: int

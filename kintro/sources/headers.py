@@ -30,7 +30,8 @@ from kintro.sources.host import kernel_version
 # HAVE_<STRUCT>_<MEMBER> undefined.
 MEMBERS: Mapping[str, tuple[str, ...]] = {
     "list_head": ("next",),
-    "ns_common": ("inum",),
+    "ns_common": ("inum", "ops"),
+    "proc_ns_operations": ("name",),
     "pid_namespace": ("ns",),
     "upid": ("nr", "ns"),
     "pid": ("level", "numbers"),
@@ -44,7 +45,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "qstr": ("hash_len", "name"),
     "hlist_bl_node": ("pprev",),
     "super_block": ("s_magic",),
-    "inode": ("i_mode", "i_sb", "i_ino"),
+    "inode": ("i_mode", "i_sb", "i_ino", "i_private"),
     "dentry": ("d_hash", "d_parent", "d_name"),
     "vfsmount": ("mnt_root",),
     "mount": ("mnt_parent", "mnt_mountpoint", "mnt"),

@@ -123,6 +123,8 @@ def test_what_seccomp_answers(tmp_path: Path, workload: str) -> None:
     seen = account(tmp_path, workload, "refused")
     assert seen.summary["refused"] == 7
     assert "getppid" not in seen.calls
+    seen = account(tmp_path, workload, "refusedfirst")
+    assert (seen.summary["refused"], seen.summary["early"]) == (10, 0)
 
 
 def test_a_command_that_cannot_be_started_and_one_that_fails(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_what_is_read_and_written(arguments: tuple[Story, dict[str, Any], str]) 
     assert (read["args"]["buf"], read["ret"]) == ("hello\nh", 7)
     [written] = [call for call in seen.of("write") if call["args"]["count"] == 120]
     assert written["args"]["buf"] == ("hello\n" * 6)[:32]
+    assert seen.only("recvfrom")["args"]["buf"] == "0123"
     renamed = seen.only("rename")["args"]
     assert list(renamed.values()) == [f"{folder}/one\n\x1b[31m\\xff", f"{folder}/two"]
 
@@ -241,6 +242,45 @@ def test_only_a_summary(tmp_path: Path, workload: str) -> None:
 def test_32_bit_calls(tmp_path: Path, workload: str) -> None:
     seen = story(tmp_path, workload, "int80")
     assert len(seen.of("getpid")) == 13 + 13
+    assert len(story(tmp_path, workload, "int80", options=["-e", "getpid"]).calls) == 13 + 13
+    assert not story(tmp_path, workload, "int80", options=["-e", "getppid"]).calls
+
+
+def test_numbers_without_a_name_are_of_no_class(tmp_path: Path, workload: str) -> None:
+    seen = story(tmp_path, workload, "unknown", options=["-e", "execve"])
+    assert [call["name"] for call in seen.calls] == ["execve"]
+    seen = story(tmp_path, workload, "unknown")
+    assert [call["nr"] for call in seen.calls if call["errno"] == "ENOSYS"] == [509, 509, 509, 100000, -1]
+
+
+def test_calls_that_seccomp_refuses(tmp_path: Path, workload: str) -> None:
+    for what, number in (("refused", 7), ("refusedfirst", 10)):
+        seen = story(tmp_path, workload, what)
+        assert (seen.summary["refused"], seen.summary["early"]) == (number, 0)
+        assert not seen.of("getppid")
+
+
+def test_an_exec_of_a_thread_that_is_not_the_first(tmp_path: Path, workload: str) -> None:
+    output = tmp_path / "story.jsonl"
+    assert kintro("trace-syscalls", "--json", "-o", output, "--", workload, "threadexec").returncode == 0
+    seen = Story(output)  # not whole: the call has the first thread's id, and began while that made another
+    [first, second] = seen.of("execve")
+    assert seen.summary["complete"] is True and seen.summary["calls"] == len(seen.calls)
+    assert second["args"]["pathname"] == "/proc/self/exe"
+    assert second["args"]["argv"] == [workload, "nothing"]
+    assert second["tid"] == first["tid"]
+
+
+def test_a_list_of_arguments_that_does_not_fit(tmp_path: Path) -> None:
+    lengths = "for a in 4060 4070 4094; do /bin/true $(printf %0$((a - 10))d 0) $(printf %05000d 0); done"
+    calls = story(tmp_path, "sh", "-c", lengths, options=["-e", "execve"]).of("execve")
+    told = [[len(text) for text in call["args"]["argv"][1:]] for call in calls[1:]]
+    assert told == [[4050, 4095], [4060, 4095], [4084, 4095]]
+
+
+def test_an_exec_that_fails_has_arguments_that_nobody_had_touched(tmp_path: Path, workload: str) -> None:
+    [failed] = [c for c in story(tmp_path, workload, "coldexec").of("execve") if c["errno"]]
+    assert failed["args"]["argv"] == ["cold", "arguments"]
 
 
 def test_the_same_by_a_function(workload: str) -> None:

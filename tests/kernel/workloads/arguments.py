@@ -37,7 +37,7 @@ os.rmdir("three", dir_fd=below)
 reader, writer = os.pipe()
 known["pipe"] = [writer, link(writer)]
 os.write(writer, b"x")
-left, right = socket.socketpair()
+left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 known["socket"] = [left.fileno(), link(left.fileno())]
 os.write(left.fileno(), b"y")
 memory = os.memfd_create("a memfd")
@@ -48,6 +48,11 @@ known["eventfd"] = [event, link(event)]
 os.write(event, (5).to_bytes(8, sys.byteorder))
 copy = os.dup(fd)
 known["dup"] = [copy, link(copy)]
+
+# It returns how long the message was, and has room for 4 bytes.
+room = ctypes.create_string_buffer(b"what was there before")
+right.send(b"0123456789" * 5)
+ctypes.CDLL(None).recv(left.fileno(), room, ctypes.c_size_t(4), socket.MSG_TRUNC)
 
 # A path in memory that nobody has touched: it is read from the file when the kernel looks at it.
 libc = ctypes.CDLL(None, use_errno=True)

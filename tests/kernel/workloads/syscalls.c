@@ -164,7 +164,7 @@ static void *execs(void *unused)
     return unused;
 }
 
-static void refused(void)
+static void forbid_getppid(void)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -175,8 +175,40 @@ static void refused(void)
     struct sock_fprog program = {.len = 4, .filter = code};
     MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void refused(void)
+{
+    forbid_getppid();
     for (int i = 0; i < 7; i++)
         MUST(syscall(SYS_getppid) == -1 && errno == EPERM);
+}
+
+/* Processes whose first call is refused. */
+static void refused_first(void)
+{
+    forbid_getppid();
+    for (int i = 0; i < 5; i++) {
+        int status;
+        if (syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) == 0) {
+            MUST(syscall(SYS_getppid) == -1 && syscall(SYS_getppid) == -1);
+            syscall(SYS_exit_group, 0);
+        }
+        MUST(wait(&status) > 0 && status == 0);
+    }
+}
+
+/* Not touched before: a child gets no page of a file with the fork. */
+static char *const cold[] __attribute__((aligned(4096))) = {"cold", "arguments", NULL};
+
+static void cold_exec(void)
+{
+    int status;
+    if (fork() == 0) {
+        execv("/nonexistent/file", cold);
+        _exit(0);
+    }
+    MUST(wait(&status) > 0 && status == 0);
 }
 
 int main(int argc, char **argv)
@@ -206,6 +238,10 @@ int main(int argc, char **argv)
         syscall(SYS_pause);
     } else if (!strcmp(what, "refused"))
         refused();
+    else if (!strcmp(what, "coldexec"))
+        cold_exec();
+    else if (!strcmp(what, "refusedfirst"))
+        refused_first();
     else if (!strcmp(what, "blocked"))
         return read(0, &byte, 1);
     else if (!strcmp(what, "turns")) /* a byte in: 10 getppid and a byte out */
