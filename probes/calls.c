@@ -107,7 +107,7 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
         record->pid = bpf_get_current_pid_tgid() >> 32;
         introduce((struct task_struct *)bpf_get_current_task(), tid, 0, record->ts_ns);
     }
-    if (spec->flags & AT_ENTRY)
+    if (spec->flags & AT_ENTRY && !(record->flags & HELD))
         tails.call(ctx, 0);
     return 0;
 }

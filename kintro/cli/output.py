@@ -110,7 +110,7 @@ class Output:
 
 
 class BinaryFile:
-    """A file that takes pieces as they come. A failure is told at once and kept; what follows is dropped."""
+    """A file that takes pieces as they come. A failure is kept; what follows is dropped."""
 
     def __init__(self, path: str) -> None:
         self.error: KintroError | None = None
@@ -124,7 +124,6 @@ class BinaryFile:
                 self._file.flush()
             except OSError as error:
                 self.error = KintroError(f"cannot write {self._path}: {error.strerror}", None, EX_IOERR)
-                print(f"kintro: {self.error.message}; tracing goes on", file=sys.stderr)
 
 
 class _Reader:

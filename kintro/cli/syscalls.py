@@ -24,7 +24,7 @@ EPILOG = """examples:
   sudo kintro syscalls -p 1234 -i 1             a process, every second
   sudo kintro syscalls --sort errors -n 10 -- make      what fails most
   sudo kintro syscalls --by process --comm sshd         each process for itself
-  sudo kintro syscalls --json -- ls | jq '.syscalls[] | {name, p99_ns}'
+  sudo kintro syscalls --json -d 5 | jq '.syscalls[] | {name, p99_ns}'
 
 With a command, kintro ends when it ends and leaves with its exit status (128 + n after signal n)."""
 
@@ -44,7 +44,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 1 or more")
     return int(text)
 
 

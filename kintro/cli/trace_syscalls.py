@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ EPILOG = """examples:
   sudo kintro trace-syscalls -e network,close -p 1234    classes and names together
   sudo kintro trace-syscalls --failed -- make            only those that fail
   sudo kintro trace-syscalls --slower 10ms -p 1234       only those that take 10 ms or more
-  sudo kintro trace-syscalls --json -- ls | jq 'select(.name == "openat") | .args.pathname'
+  sudo kintro trace-syscalls --json -d 5 | jq 'select(.name == "openat") | .args.pathname'
   sudo kintro trace-syscalls --save /tmp/s2 -q -- make   keep it, to look at later: kintro replay /tmp/s2
 
 Classes are file, process, network, ipc, memory, signal, desc, creds and clock, as strace has them; ! takes
@@ -106,15 +107,18 @@ class _View:
     def __init__(
         self, args: argparse.Namespace, names: Any, timeline: BinaryFile | None, kernel: str
     ) -> None:
-        from kintro.observers import calls_names, calls_text
+        from kintro.observers import calls_names
 
         self._args, self._names, self._timeline, self._kernel = args, names, timeline, kernel
         self.chosen = calls_names.chosen(args.expression, names)
-        self._comms = args.pid is None and not args.command
-        self._columns = calls_text.columns(self._comms)
         self._headed = False
         if timeline is not None:
             from kintro.observers import calls_timeline  # noqa: F401  # before anything is traced
+
+    @property
+    def _filtered(self) -> bool:
+        args = self._args
+        return args.expression is not None or args.failed or bool(args.slower)
 
     @property
     def listed(self) -> bool:
@@ -131,21 +135,24 @@ class _View:
         from kintro.observers import calls, calls_text
         from kintro.renderers import jsonl, terminal
 
-        args, timeline, number = self._args, None, 0
+        args, timeline, number, shown = self._args, None, 0, 0
         if self._timeline is not None:
             from kintro.observers.calls_timeline import CallsTimeline
 
-            timeline = CallsTimeline(self._timeline.write, self._kernel, begin_ns)
+            timeline = CallsTimeline(self._timeline.write, self._kernel, begin_ns, not self._filtered)
         for seen in calls.Story(self._names).calls(records):
             number += 1
             if not calls.passes(seen, self.chosen, args.failed, args.slower or 0):
                 continue
+            shown += 1
             if timeline is not None:
                 timeline.add(seen)
             if not args.quiet:
                 self._tell(seen, begin_ns, out)
         if timeline is not None:
             timeline.flush()
+        if self._filtered and number and not shown:
+            print("kintro: none of these calls was saved", file=sys.stderr)
         result = calls.summary(number, counts())
         if args.json:
             out.line(jsonl.line(calls_text.summary_json(result)))
@@ -161,7 +168,7 @@ class _View:
             return
         # Not cut to the terminal's width: the end of a line is the result.
         if not self._headed:
-            out.line(terminal.heading(self._columns, None, out.colour))
+            out.line(terminal.heading(calls_text.COLUMNS, None, out.colour))
             self._headed = True
-        row = calls_text.row(seen, begin_ns, self._comms)
-        out.line(terminal.line(self._columns, row, None, out.colour))
+        row = calls_text.row(seen, begin_ns)
+        out.line(terminal.line(calls_text.COLUMNS, row, None, out.colour))

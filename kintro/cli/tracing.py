@@ -55,7 +55,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 
@@ -113,15 +113,21 @@ def begin(args: argparse.Namespace, probe: str, defines: Mapping[str, int]) -> B
     wanted = filters(args)
     # Before any thread is at work: see as_calling_user.
     output = Output(args.output, WAITING_MAX)
-    path = getattr(args, "timeline", None)
+    path = _timeline_of(args)
     timeline = BinaryFile(path) if path is not None else None
     return Begun(output, timeline, Loading(probe, wanted, defines), defines)
+
+
+def _timeline_of(args: argparse.Namespace) -> str | None:
+    """Of a verb that has that option."""
+    return getattr(args, "timeline", None)
 
 
 def _require_sense(args: argparse.Namespace) -> None:
     """KintroError (2) for options that do not go together."""
     wrong = {
         "give either --pid or a command, not both": args.command and args.pid is not None,
+        "--output and --timeline name the same file": args.output and args.output == _timeline_of(args),
         "there is no command behind --": args.behind_dashes == 0,
         "--no-follow is for --pid": args.no_follow and args.pid is None,
         "--as-root is for a command": args.as_root and not args.command,

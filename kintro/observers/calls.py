@@ -40,7 +40,7 @@ from kintro.sources.rows import records
 from kintro.sources.trace import Account, Trace, is_number, pumped
 
 # include/uapi/linux/magic.h
-_PIPEFS, _SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x09041934, 0x6E736673, 0x50494446
+PIPEFS, SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x09041934, 0x6E736673, 0x50494446
 
 UNKNOWN = guessed(None, "")  # a call of which nothing is known: six numbers
 _DUPFD = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC: the commands of fcntl that return a descriptor
@@ -78,6 +78,9 @@ class Names(NamedTuple):
         if call.flags & COMPAT:
             return self.compat.get(call.nr, str(call.nr))
         return self.calls.get(call.nr, str(call.nr))
+
+    def signature(self, call: Call) -> Signature:
+        return UNKNOWN if call.flags & COMPAT else self.signatures.get(self.of(call), UNKNOWN)
 
 
 class Story:
@@ -123,7 +126,7 @@ class Story:
         names, thread = self._names, self._threads.get(call.tid)
         name = names.of(call)
         texts = self._texts.pop(call.tid, {})
-        signature = names.signatures.get(name, UNKNOWN) if not call.flags & COMPAT else UNKNOWN
+        signature = names.signature(call)
         captured = {place: _whole(text) for place, text in texts.items() if text.number == call.number}
         raw = values.Call(call.arguments, captured, call.returned)
         return Seen(
@@ -169,9 +172,9 @@ def path_of(file: File) -> bytes:
     """The name of an open file as readlink(2) of /proc/PID/fd/N gives it: see proc_pid_fd(5)."""
     names = (file.data or b"").split(b"\0")[:-1]
     kind = stat.S_IFMT(file.mode)
-    if file.magic == _PIPEFS and kind == stat.S_IFIFO:
+    if file.magic == PIPEFS and kind == stat.S_IFIFO:
         return b"pipe:[%d]" % file.inode
-    if file.magic == _SOCKFS:
+    if file.magic == SOCKFS:
         return b"socket:[%d]" % file.inode
     if file.magic == _ANON_INODE:
         return b"anon_inode:" + b"".join(names)
@@ -200,15 +203,23 @@ class Summary(NamedTuple):
 
 
 _COUNTERS = ("call_sent", "entered", "errors", "died", "early", "passed_over", "refused")
-_TALLY = ("duration_ns", "lost", "under_way", *_COUNTERS)
+_TALLY = ("duration_ns", "lost", "under_way", "waiting", *_COUNTERS)
 
 
-def tally(account: Account, under_way: int) -> dict[str, int]:
-    """What a session keeps of an Account; `under_way`: calls that went on when the trace had ended."""
+def tally(account: Account, under_way: int, waiting: int) -> dict[str, int]:
+    """What a session keeps of an Account.
+
+    `under_way`: calls that went on when the trace had ended; `waiting`: others that had begun before it.
+    """
     counters = account.counters
     lost = account.lost + counters["overtaken"]
     kept = {name: counters[name] for name in _COUNTERS}
-    return {"duration_ns": account.duration_ns, "lost": lost, "under_way": under_way} | kept
+    return {
+        "duration_ns": account.duration_ns,
+        "lost": lost,
+        "under_way": under_way,
+        "waiting": waiting,
+    } | kept
 
 
 def is_tally(found: object) -> bool:
@@ -223,10 +234,10 @@ def summary(seen: int, counted: Mapping[str, int] | None) -> Summary:
     c = counted
     return Summary(
         c["duration_ns"],
-        c["call_sent"] + c["under_way"],
+        c["call_sent"] + c["under_way"] + c["waiting"],
         c["errors"],
-        c["died"] + c["under_way"],
-        c["early"],
+        c["died"] + c["under_way"] + c["waiting"],
+        c["early"] + c["waiting"],
         c["passed_over"],
         c["refused"],
         c["lost"],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Container
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Container
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from kintro.observers.calls_records import (
     UNFINISHED,
     dtypes,
 )
+from kintro.observers.calls_waiting import waiting
 from kintro.observers.syscall_signatures import Signature
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.probe_source import c_struct
@@ -93,7 +95,7 @@ class Request:
     def __init__(
         self,
         names: Names,
-        chosen: Container[str] | None,
+        chosen: Collection[str] | None,
         text_bytes: int = 32,
         failed: bool = False,
         slower_ns: int = 0,
@@ -104,7 +106,8 @@ class Request:
             raise KintroError(f"the registers of {machine} are not known here", None, EX_UNAVAILABLE)
         self._specs = specs(names, chosen)
         self._limits = struct.pack("=QQQ", text_bytes, failed, slower_ns)
-        self._under_way = 0
+        self._names, self._chosen = names, chosen
+        self._under_way = self._waiting = 0
 
     def prepare(self, trace: Trace) -> None:
         """To be called before anything is traced. Of a command nothing is told before its first exec."""
@@ -117,20 +120,31 @@ class Request:
             held["flags"] = HELD
             probe.update("threads", trace.command.pid, held.tobytes())
 
-        def rest(end_ns: int) -> dict[str, np.ndarray]:
-            batch = under_way(probe, end_ns)
-            self._under_way = len(batch["call"])
-            return batch
+        trace.at_end(partial(self._rest, trace))
 
-        trace.at_end(rest)
+    def _rest(self, trace: Trace, end_ns: int) -> dict[str, np.ndarray]:
+        """What goes on, as records that end with the trace."""
+        calls, known = under_way(trace.probe, end_ns)
+        self._under_way = len(calls)
+        found: dict[str, list[Any]] = {"thread": [], "file": [], "call": []}
+        if trace.filters.pid is not None:
+            told = waiting(trace.filters.pid, trace.filters.follow, known, self._names, self._chosen, end_ns)
+            for record in told:
+                found[type(record).__name__.lower()].append(tuple(record))
+        self._waiting = len(found["call"])
+        batch = {kind: np.array(rows, dtypes()[kind]) for kind, rows in found.items()}
+        return batch | {"call": np.concatenate([calls, batch["call"]])}
 
     def tally(self, account: Account) -> dict[str, int]:
         """What a session keeps of an Account."""
-        return tally(account, self._under_way)
+        return tally(account, self._under_way, self._waiting)
 
 
-def under_way(probe: Probe, end_ns: int) -> dict[str, np.ndarray]:
-    """The calls that go on, as records without a result. To be called when the probe is detached."""
+def under_way(probe: Probe, end_ns: int) -> tuple[np.ndarray, frozenset[int]]:
+    """The calls that go on, as records without a result, and the tids that the probe has seen.
+
+    To be called when the probe is detached.
+    """
     wait_for_programs()
     layout = c_struct(probe.text, "thread_record").dtype
     if probe.is_array("threads"):
@@ -148,4 +162,4 @@ def under_way(probe: Probe, end_ns: int) -> dict[str, np.ndarray]:
         calls[f"arg{place}"] = found["registers"][:, ARGUMENT_REGISTERS[os.uname().machine][place]]
     calls["file0"], calls["file1"] = found["files"][:, 0], found["files"][:, 1]
     calls["flags"] = UNFINISHED + COMPAT * (found["flags"] & COMPAT_CALL != 0)
-    return {"call": calls}
+    return calls, frozenset(tids[table["flags"] != 0].tolist())

@@ -6,25 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from kintro.observers.calls import Seen, Summary
-from kintro.observers.calls_records import EARLY
+from kintro.observers.calls_records import COMPAT, EARLY
 from kintro.observers.syscall_values import escaped, text
 from kintro.renderers.text import duration, printable
 from kintro.shapes import Cell, Column
 
-_TIME = Column("TIME(s)", 11, right=True)
-_TID = Column("TID", 7, right=True)
-_COMM = Column("COMM", 15)
-_TOOK = Column("TOOK", 7, right=True)
-_CALL = Column("CALL", None)
+COLUMNS = (
+    Column("TIME(s)", 11, right=True),
+    Column("TID", 7, right=True),
+    Column("COMM", 15),
+    Column("TOOK", 7, right=True),
+    Column("CALL", None),
+    Column("", None),  # what it returned
+)
 
 
-def columns(comms: bool) -> tuple[Column, ...]:
-    """`comms`: with the names of the threads."""
-    return (_TIME, _TID, *([_COMM] if comms else []), _TOOK, _CALL)
-
-
-def row(seen: Seen, begin_ns: int, comms: bool) -> tuple[Cell, ...]:
-    """A call as the cells of `columns`; the time is that of its entry, from `begin_ns` on."""
+def row(seen: Seen, begin_ns: int) -> tuple[Cell, ...]:
+    """A call as the cells of COLUMNS; the time is that of its entry, from `begin_ns` on."""
     call = seen.call
     took = call.duration_ns
     time = "before" if call.flags & EARLY else f"{(call.ts_ns - begin_ns) / 1e9:.6f}"
@@ -32,29 +30,33 @@ def row(seen: Seen, begin_ns: int, comms: bool) -> tuple[Cell, ...]:
     return (
         Cell(time, "faint"),
         Cell(str(call.tid)),
-        *([Cell(printable(seen.comm or b"?"))] if comms else []),
+        Cell(printable(seen.comm or b"?")),
         Cell("–" if took is None else duration(took), "faint"),
-        Cell(line(seen), meaning),
+        Cell(call_text(seen)),
+        Cell(f"= {result_text(seen)}", meaning),
     )
 
 
-def line(seen: Seen) -> str:
-    """`openat(dfd=AT_FDCWD, filename="/etc/passwd", flags=O_RDONLY) = 3</etc/passwd>`."""
+def call_text(seen: Seen) -> str:
+    """`openat(dirfd=AT_FDCWD, pathname="/etc/passwd", flags=O_RDONLY)`."""
     arguments = ", ".join(
         f"{name}={text(value)}{_path(seen.files, name)}" for name, value in seen.arguments.items()
     )
-    return f"{seen.name}({arguments}) = {_result(seen)}"
+    return f"{'32-bit ' if seen.call.flags & COMPAT else ''}{seen.name}({arguments})"
 
 
 def _path(files: Mapping[str, bytes], name: str) -> str:
     return f"<{escaped(files[name], '<>')}>" if name in files else ""
 
 
-def _result(seen: Seen) -> str:
+def result_text(seen: Seen) -> str:
+    """`3</etc/passwd>`, `-1 ENOENT`, or `?` of a call that did not return."""
     if seen.call.returned is None:
         return "?"
     if seen.error is not None:
         return f"-1 {seen.error}"
+    if seen.result is None:
+        return str(seen.call.ret)
     return text(seen.result) + _path(seen.files, "return")
 
 
@@ -69,6 +71,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "comm": seen.comm,
         "name": seen.name,
         "nr": call.nr,
+        "compat": bool(call.flags & COMPAT),
         "args": seen.arguments,
         "files": seen.files,
         "ret": call.returned,

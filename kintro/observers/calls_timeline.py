@@ -16,14 +16,19 @@ _IDS = range(1, 1 << 31)  # what a trace can hold: pids of a session that somebo
 class CallsTimeline:
     """Takes calls in the order in which they end, and hands on pieces of a Perfetto trace.
 
-    Between two calls a thread is in user mode, or waits for a CPU there. Before its first call and after its
-    last one nothing is said of it.
+    Between two calls a thread is in user mode, or waits for a CPU there, which is told if all calls are.
+    Before its first call and after its last one nothing is said of it.
     """
 
-    def __init__(self, write: Callable[[bytes], object], release: str, begin_ns: int) -> None:
-        """`release`: uname(2)'s of the kernel. KintroError if the package perfetto is missing."""
+    def __init__(
+        self, write: Callable[[bytes], object], release: str, begin_ns: int, whole: bool = True
+    ) -> None:
+        """`release`: uname(2)'s of the kernel. `whole`: no call is left out.
+
+        KintroError if the package perfetto is missing.
+        """
         self._out = Timeline(write, release)
-        self._begin_ns = begin_ns
+        self._begin_ns, self._whole = begin_ns, whole
         self._processes: dict[int, Track] = {}
         self._threads: dict[int, tuple[Thread, Track, int]] = {}  # by tid; and when its last call ended
 
@@ -33,7 +38,7 @@ class CallsTimeline:
             return
         begin_ns = self._begin_ns if call.flags & EARLY else call.ts_ns
         track, last_ns = self._track(seen.thread, begin_ns)
-        if last_ns is not None and last_ns < begin_ns:
+        if self._whole and last_ns is not None and last_ns < begin_ns:
             out.slice(track, last_ns, begin_ns, USER_MODE)
         end_ns = None if call.returned is None else call.ended_ns
         result = seen.error if seen.error is not None else text(seen.result)

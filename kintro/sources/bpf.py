@@ -76,7 +76,8 @@ def require_tracing() -> None:
             EX_UNAVAILABLE,
         )
     if not host.can_trace():
-        command = shlex.join([Path(sys.argv[0]).name or "kintro", *sys.argv[1:]])
+        called = Path(sys.argv[0]).name
+        command = shlex.join(["kintro" if called in ("", "__main__.py") else called, *sys.argv[1:]])
         raise KintroError("tracing the kernel needs root", f"run it as: sudo {command}", EX_NOPERM)
     if host.lockdown() == "confidentiality":
         raise KintroError(

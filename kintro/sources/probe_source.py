@@ -51,7 +51,9 @@ def probe_text(name: str) -> str:
 
 def _expanded(folder: Path, file: str) -> str:
     parts = [f'#line 1 "{file}"\n']
-    for number, line in enumerate((folder / file).read_text().splitlines(keepends=True), start=1):
+    for number, line in enumerate(
+        (folder / file).read_text(encoding="utf-8").splitlines(keepends=True), start=1
+    ):
         included = re.match(r'#include "(\w+\.h)"', line)
         if included:
             parts.append(_expanded(folder, included[1]) + f'#line {number + 1} "{file}"\n')

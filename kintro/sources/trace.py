@@ -65,7 +65,7 @@ class Trace:
 
         `settled(counters)`: whether nothing is under way in the kernel that belongs to what was seen.
         """
-        self._filters = loading.filters
+        self.filters = loading.filters
         self._settled = settled
         self._duration_s = duration_s
         self._watched: dict[int, Callable[[], None]] = {}
@@ -143,10 +143,10 @@ class Trace:
         if self.command is not None:
             probe.attach(self.command.pid)
         else:
-            probe.attach(self._filters.pid, scan=self._filters.pid is not None and self._filters.follow)
+            probe.attach(self.filters.pid, scan=self.filters.pid is not None and self.filters.follow)
         self._require_target()
         self._around[0]()
-        self._offset = self._fork_offset() if self._filters.whole_system else None
+        self._offset = self._fork_offset() if self.filters.whole_system else None
         if self.command is not None:
             self.when_readable(self.command.pidfd, self._command_ended)
             self.command.start()
@@ -229,8 +229,8 @@ class Trace:
             self.stop()
 
     def _require_target(self) -> None:
-        if self._pidfd is not None and has_ended(self._filters.pid or 0):
-            ended = f"process {self._filters.pid} ended before it could be traced"
+        if self._pidfd is not None and has_ended(self.filters.pid or 0):
+            ended = f"process {self.filters.pid} ended before it could be traced"
             raise KintroError(ended, None, EX_NOINPUT)
 
     def _end(self) -> None:
@@ -243,7 +243,7 @@ class Trace:
         while self._settled and not self._settled(probe.counters()) and time.monotonic() < deadline:
             self._wait(0.01)
             self._collect()
-        end_offset = self._fork_offset() if self._filters.whole_system else None
+        end_offset = self._fork_offset() if self.filters.whole_system else None
         self._around[1]()
         probe.detach()
         end_ns = time.monotonic_ns()

@@ -53,7 +53,8 @@ def assert_storm(seen: Story) -> None:
     assert outcomes["exit_group", None] == PROCESSES + 1
     assert outcomes["exit", None] == PROCESSES * (THREADS - 1)
     assert len({call["pid"] for call in seen.calls}) == PROCESSES + 1
-    assert len({call["tid"] for call in seen.of("getppid")}) == PROCESSES * THREADS
+    threads = {(call["pid"], call["tid"]) for call in seen.of("getppid")}  # a tid may be used again
+    assert len(threads) == PROCESSES * THREADS
     failed = [call for call in seen.of("openat") if call["errno"] == "ENOENT"]
     assert {call["args"]["pathname"] for call in failed} == {"/nonexistent/file"}
 
@@ -187,6 +188,24 @@ def test_a_process_that_waits(tmp_path: Path) -> None:
     [early] = [call for call in seen.calls if call["ts_ns"] is None]
     assert (early["name"], early["ret"], early["duration_ns"]) == ("read", 1, None)
     assert {c["name"] for c in seen.calls if c["ret"] is None} == {"wait4", "clock_nanosleep"}
+
+
+def test_a_call_that_begins_before_and_ends_after(tmp_path: Path) -> None:
+    output = tmp_path / "story.jsonl"
+    with running(["sh", "-c", "sleep 60 & read line; kill $!"], stdin=subprocess.PIPE) as shell:
+        wait_for(lambda: "read" in Path(f"/proc/{shell.pid}/wchan").read_text(), "the shell to read")
+        child = int(Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text())
+        wait_for(lambda: "nanosleep" in Path(f"/proc/{child}/wchan").read_text(), "sleep to sleep")
+        options = ["--json", "-o", output, "-d", "0.3", "-p", str(shell.pid)]
+        assert kintro("trace-syscalls", *options).returncode == 0
+        assert kintro("trace-syscalls", *options[:-1], str(child), "-e", "read").returncode == 0
+        assert not Story(output).calls
+        assert kintro("trace-syscalls", *options).returncode == 0
+        stdin = os.readlink(f"/proc/{shell.pid}/fd/0")
+    seen = Story(output).assert_whole()
+    told = {call["pid"]: (call["name"], call["ts_ns"], call["ret"]) for call in seen.calls}
+    assert told == {shell.pid: ("read", None, None), child: ("clock_nanosleep", None, None)}
+    assert seen.only("read")["files"] == {"fd": stdin}
 
 
 def test_filters(tmp_path: Path, workload: str) -> None:

@@ -45,7 +45,7 @@ def test_a_call_with_its_texts_and_files() -> None:
     assert (seen.name, seen.comm, seen.error) == ("openat", b"sh", None)
     assert seen.arguments["pathname"] == b"/etc/passwd"
     assert seen.files == {"return": b"/etc/passwd"}
-    assert calls_text.line(seen).endswith(" = 3</etc/passwd>")
+    assert calls_text.result_text(seen) == "3</etc/passwd>"
     assert calls_text.as_json(seen)["duration_ns"] == 20
 
 
@@ -72,17 +72,17 @@ def test_only_some_commands_of_fcntl_return_a_descriptor() -> None:
         known, call(72, 9, [3, 0], file0=0xF1, file1=0xF1), call(72, 1, [3, 1], file0=0xF1, file1=0xF1)
     )
     assert [one.files.get("return") for one in seen] == [b"/etc/passwd", None]
-    assert [calls_text.line(one).rpartition(" = ")[2] for one in seen] == ["9</etc/passwd>", "FD_CLOEXEC"]
+    assert [calls_text.result_text(one) for one in seen] == ["9</etc/passwd>", "FD_CLOEXEC"]
 
 
 def test_calls_without_a_result_or_a_beginning() -> None:
     never, early = told(call(0, 0, [0], flags=UNFINISHED), call(0, 5, [0], flags=EARLY, ts_ns=0))
-    assert calls_text.line(never).endswith(" = ?")
+    assert calls_text.result_text(never) == "?"
     assert [calls_text.as_json(never)[name] for name in ("ret", "errno", "duration_ns")] == [None] * 3
-    assert calls_text.row(never, 0, True)[3].text == "–"
+    assert calls_text.row(never, 0)[3].text == "–"
     told_early = calls_text.as_json(early)
     assert (told_early["ts_ns"], told_early["ret"], told_early["duration_ns"]) == (None, 5, None)
-    assert calls_text.row(early, 0, False)[0].text == "before"
+    assert calls_text.row(early, 0)[0].text == "before"
 
 
 def test_what_rt_sigreturn_returns_is_no_error() -> None:
@@ -92,6 +92,7 @@ def test_what_rt_sigreturn_returns_is_no_error() -> None:
 
 def test_calls_of_32_bits_and_unknown_numbers() -> None:
     compat, unknown = told(call(20, 6, [1], flags=COMPAT), call(400, -38, [1, 2, 3, 4, 5, 6]))
+    assert calls_text.call_text(compat).startswith("32-bit getpid(arg0=1, ")
     assert compat.name == "getpid" and list(compat.arguments) == [f"arg{n}" for n in range(6)]
     assert (unknown.name, unknown.error, unknown.arguments["arg5"]) == ("400", "ENOSYS", 6)
 
@@ -129,8 +130,8 @@ def test_what_the_probe_is_told() -> None:
 
 
 COUNTED = {
-    "duration_ns": 100, "lost": 0, "under_way": 2, "call_sent": 10, "entered": 14, "errors": 3, "died": 1,
-    "early": 1, "passed_over": 3, "refused": 0,
+    "duration_ns": 100, "lost": 0, "under_way": 2, "waiting": 0, "call_sent": 10, "entered": 14,
+    "errors": 3, "died": 1, "early": 1, "passed_over": 3, "refused": 0,
 }  # fmt: skip
 
 

@@ -10,14 +10,12 @@ import pytest
 
 from kintro.cli import main
 from kintro.errors import EX_NOINPUT
+from kintro.observers import calls
 from kintro.observers.calls import is_tally
 from kintro.observers.calls_records import dtypes
 from kintro.sources.session import SessionWriter
 
-COUNTS = dict.fromkeys(
-    ("duration_ns", "lost", "under_way", "call_sent", "entered", "errors", "died", "early", "passed_over",
-     "refused"), 1,
-)  # fmt: skip
+COUNTS = dict.fromkeys(calls._TALLY, 1)
 CALL = {"ended_ns": 5, "ts_ns": 2, "ret": 3, "tid": 1, "pid": 1, "nr": 257, "number": 1}  # openat
 ACCT = CALL | {"nr": 163}  # a call that kintro has no prototype of
 THREAD = {"ts_ns": 1, "tid": 1, "pid": 1, "comm": b"\x1b[2J"}

@@ -33,8 +33,10 @@ def address_space(layout: Layout) -> str:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    style = (HERE / "address_space.css").read_text()
-    script = "".join((HERE / name).read_text() for name in ("drawing.js", "labels.js", "moving.js"))
+    style = (HERE / "address_space.css").read_text(encoding="utf-8")
+    script = "".join(
+        (HERE / name).read_text(encoding="utf-8") for name in ("drawing.js", "labels.js", "moving.js")
+    )
     fact_names = tuple(dict.fromkeys(name for band in layout.bands for name, _ in band.facts))
     compared = any(band.share is not None for band in layout.bands)
     return environment.get_template("address_space.html").render(
