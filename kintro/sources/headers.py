@@ -31,9 +31,13 @@ from kintro.sources.host import kernel_version
 MEMBERS: Mapping[str, tuple[str, ...]] = {
     "list_head": ("next",),
     "ns_common": ("inum",),
-    "pid_namespace": ("ns",),
+    "xarray": ("xa_head",),
+    "xa_node": ("shift", "slots"),
+    "idr": ("idr_rt",),
+    "hlist_head": ("first",),
+    "pid_namespace": ("ns", "idr", "child_reaper"),
     "upid": ("nr", "ns"),
-    "pid": ("level", "numbers"),
+    "pid": ("level", "numbers", "tasks"),
     "sched_entity": ("sum_exec_runtime",),
     "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
@@ -59,7 +63,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "thread_info": ("status?", "flags?"),
     "task_struct": (
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
-        "group_leader", "children", "sibling", "thread_node", "thread_pid", "signal", "mm", "files",
+        "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm", "files",
         "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
     ),
 }  # fmt: skip
