@@ -1,12 +1,12 @@
 """A task as the kernel keeps it: each field as /proc tells it beside the member that holds it, compared.
 
-The kernel's record is read twice, before and after /proc: what only grows has to lie in between, all else has to be
-what it was at one of the two moments. If a field differs, all is read anew a few times, as it may have changed and
-changed back; only what differs in the end is said to differ.
+The kernel's record is read twice, before and after /proc: what only grows has to lie in between, all else has
+to be what it was at one of the two moments. If a field differs, all is read anew a few times, as it may have
+changed and changed back; only what differs in the end is said to differ.
 
-Cost: 2 to 5 ms for a process, most of it /proc. Loading the probe and reading BTF takes 0.2 s once.
+Cost: 2 ms for a process, most of it /proc. Loading the probe and reading BTF takes 0.2 s once.
 
-What it cannot see: fields that this kernel keeps in members of other names than the table has (task_fields.py).
+What it cannot see: fields that this kernel keeps in members of other names than task_fields.py has.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _START = "start_boottime | real_start_time"
 
 
 class Tasks:
-    """Describes tasks; a context manager. `memory`: how the kernel's record is read, or why it is not."""
+    """Describes tasks. `memory`: how the kernel's record is read, or why it is not."""
 
     def __init__(self, memory: TaskMemory | KintroError) -> None:
         self._memory = memory
@@ -42,13 +42,6 @@ class Tasks:
             self._layout = layout_of(kernel_btf(), self._sources)
         except KintroError as error:
             self._no_layout = error.message
-
-    def __enter__(self) -> Tasks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if isinstance(self._memory, TaskMemory):
-            self._memory.__exit__()
 
     def describe(self, pid: int, tid: int | None = None) -> Task:
         """A process, and one of its threads, by default the first. Pid 0 is the idle task.
@@ -93,11 +86,18 @@ class Tasks:
         fields = tuple(self._field(source, None, record, record) for source in self._sources)
         comm = next(field.kernel for field in fields if field.name == "comm")
         return Task(
-            0, 0, comm if isinstance(comm, bytes) else b"", _number(record, _START) or 0, fields, self._why_not()
+            0,
+            0,
+            comm if isinstance(comm, bytes) else b"",
+            _number(record, _START) or 0,
+            fields,
+            self._why_not(),
         )
 
     def _why_not(self) -> str | None:
-        return self._memory.message if isinstance(self._memory, KintroError) else self._no_layout or None
+        if isinstance(self._memory, KintroError):
+            return "; ".join(filter(None, (self._memory.message, self._memory.hint)))
+        return self._no_layout or None
 
     def _record(self, tid: int) -> dict[str, Raw] | None:
         if isinstance(self._memory, KintroError) or self._layout is None:

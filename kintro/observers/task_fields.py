@@ -69,7 +69,9 @@ def _state() -> Iterator[Source]:
     def exit_code(own: int, of_group: int, flags: int) -> int:
         return of_group if flags & _STOPPED_OR_EXITING else own
 
-    yield of("state", lambda f: f.thread.state, "__state | state", "exit_state", unit="state", kernel=state_letter)
+    yield of(
+        "state", lambda f: f.thread.state, "__state | state", "exit_state", unit="state", kernel=state_letter
+    )
     yield of("flags", lambda f: f.thread.flags, "flags", unit="flags")
     yield of("threads", lambda f: f.status.threads, "signal->nr_threads")
     yield of(
@@ -108,7 +110,9 @@ def _priority() -> Iterator[Source]:
 
     yield of("policy", lambda f: f.thread.policy, "policy", unit="policy")
     yield of("priority", lambda f: f.thread.priority, "prio", kernel=lambda prio: prio - _MAX_RT_PRIO)
-    yield of("nice", lambda f: f.nice, "static_prio", kernel=lambda prio: prio - _DEFAULT_PRIO, file="getpriority")
+    yield of(
+        "nice", lambda f: f.nice, "static_prio", kernel=lambda prio: prio - _DEFAULT_PRIO, file="getpriority"
+    )
     yield of("rt_priority", lambda f: f.thread.rt_priority, "rt_priority")
     yield of("cpu", lambda f: f.thread.processor, "thread_info.cpu | cpu")
     yield of("cpus_allowed", lambda f: f.status.cpus_allowed, "cpus_mask", unit="cpus", kernel=cpu_list)
@@ -154,8 +158,9 @@ def _limits() -> Iterator[Source]:
     for number, name in enumerate(names):
         paths = tuple(f"signal->rlim[{number}].{part}" for part in ("rlim_cur", "rlim_max"))
 
-        def proc(facts: Facts, number: int = number) -> tuple[int, int] | None:
-            return facts.limits[number] and tuple(facts.limits[number]) if facts.limits else None
+        def proc(facts: Facts, number: int = number) -> tuple[int, ...] | None:
+            limit = facts.limits[number] if facts.limits else None
+            return tuple(limit) if limit else None
 
         yield Source("limits", name, "limit", proc, paths, kernel=lambda soft, hard: (soft, hard))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kintro.observers.task_proc import Facts
 from kintro.observers.task_source import (
     ALONE,
     NO_MEMORY,
@@ -15,7 +16,6 @@ from kintro.observers.task_source import (
     in_bytes,
     in_ticks,
 )
-from kintro.observers.task_proc import Facts
 
 _FILE, _ANON, _SWAP, _SHMEM = range(4)  # enum of include/linux/mm_types_task.h
 
@@ -66,7 +66,9 @@ def memory_sources() -> Iterator[Source]:
         kernel=lambda pages, start, end: pages * PAGE - _text_bytes(start, end, pages),
     )
     yield of("vm_pte", lambda f: f.status.vm_pte_bytes, "mm->pgtables_bytes", kernel=lambda size: size)
-    yield of("rss", lambda f: f.stat.rss_pages * PAGE if f.status.vm_size_bytes else None, *resident, kernel=sum_of)
+    yield of(
+        "rss", lambda f: f.stat.rss_pages * PAGE if f.status.vm_size_bytes else None, *resident, kernel=sum_of
+    )
     about: dict[str, Any] = {"kernel": sum_of, "how": "about", "note": PER_CPU}
     yield of("vm_rss", lambda f: f.status.vm_rss_bytes, *resident, **about)
     yield of("rss_file", lambda f: f.status.rss_file_bytes, resident[0], **about)

@@ -57,7 +57,7 @@ def read_record(memory: TaskMemory, layout: Layout, tid: int) -> dict[str, Raw] 
     found = memory.read(tid, places)
     if found is None:
         return None
-    record = {
+    record: dict[str, Raw] = {
         path: _decoded(data, there) for path, there, data in zip(paths, places, found) if data is not None
     }
     record.update(_read_arrays(memory, layout, tid, record))

@@ -23,7 +23,16 @@ FLAGS = {
     21: "KTHREAD", 22: "RANDOMIZE", 26: "NO_SETAFFINITY", 27: "MCE_EARLY",
 }  # fmt: skip
 
-POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "", "SCHED_IDLE", "SCHED_DEADLINE", "SCHED_EXT")
+POLICIES = (
+    "SCHED_OTHER",
+    "SCHED_FIFO",
+    "SCHED_RR",
+    "SCHED_BATCH",
+    "",
+    "SCHED_IDLE",
+    "SCHED_DEADLINE",
+    "SCHED_EXT",
+)
 SECCOMP_MODES = ("off", "strict", "filter")  # prctl(2), PR_GET_SECCOMP
 
 # proc_pid_stat(5) and ps(1)
@@ -31,7 +40,7 @@ STATES = {
     "R": "running", "S": "sleeping", "D": "uninterruptible sleep", "T": "stopped", "t": "stopped by a tracer",
     "X": "dead", "Z": "zombie", "P": "parked", "I": "idle",
 }  # fmt: skip
-# Bits that are reported, lowest first, behind R for none of them: task_index_to_char of include/linux/sched.h.
+# Bits that are reported, lowest first, behind R for none: task_index_to_char of include/linux/sched.h.
 _REPORTED = "RSDTtXZPI"
 _TASK_REPORT, _TASK_IDLE, _REPORT_IDLE = 0x7F, 0x402, 0x80
 _RTLOCK_WAIT, _FROZEN, _UNINTERRUPTIBLE = 0x1000, 0x8000, 0x2

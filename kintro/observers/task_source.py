@@ -1,8 +1,8 @@
 """What describes a field of a task, and how what /proc tells becomes comparable with what the kernel keeps.
 
-Units: `bytes`, `ns`, `ticks`, `address`, `inode`; sets as bit masks: `signals`, `capabilities`, `flags`; `limit`
-(soft and hard); numbers with names: `state`, `policy`, `seccomp`, `device`; `octal`; `cpus`; `text`; `answer`;
-`number`, of one or several.
+Units: `bytes`, `ns`, `ticks`, `address`, `inode`; sets as bit masks: `signals`, `capabilities`, `flags`;
+`limit` (soft and hard); numbers with names: `state`, `policy`, `seccomp`, `device`; `octal`; `cpus`; `text`;
+`answer`; `number`, of one or several.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ PER_CPU = "the kernel counts pages for each CPU first: the member lags behind th
 class Source(NamedTuple):
     """Where a field comes from.
 
-    `how`: `same`, `grows` (it lies between what the kernel had before and after), `begins` (the kernel's is the
-    beginning of the other), `about` (not to be compared).
+    `how`: `same`, `grows` (it lies between what the kernel had before and after), `begins` (the kernel's is
+    the beginning of the other), `about` (not to be compared).
     """
 
     group: str
     name: str
     unit: str
     proc: Callable[[Facts], Any]
-    paths: tuple[str, ...]  # from task_struct on; ` | ` between alternatives; task_kernel.py knows those with *
+    paths: tuple[
+        str, ...
+    ]  # from task_struct on; ` | ` between alternatives; task_kernel.py knows those with *
     kernel: Callable[..., Value | None] = lambda value: value  # of the values at `paths`
     how: str = "same"
     note: str | None = None

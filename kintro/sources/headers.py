@@ -63,8 +63,8 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "thread_info": ("status?", "flags?"),
     "task_struct": (
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
-        "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm", "files",
-        "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm",
+        "files", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
     ),
 }  # fmt: skip
 

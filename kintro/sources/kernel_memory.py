@@ -1,16 +1,17 @@
 """The kernel's records of a task, read in its memory through probes/task.c.
 
-What is to be read are places that BTF gives (members.py); the probe knows none of them. A task is found in one
-step from its pid, as the kernel does it, and not by walking a list of all. It is done by a program at the
-tracepoint of system calls, which acts on the next one of the thread that asks: kernels from 5.8 on have that,
-with and without kprobes. An iterator program of BPF over tasks (5.8 too) would visit all of them until 6.1, needs
-a way of loading of its own, and never shows the idle task; running a program at will (BPF_PROG_TEST_RUN) came
-with 5.10, bpf_task_from_pid with 6.2.
+What is to be read are places that BTF gives (members.py); the probe knows none of them. A task is found in
+one step from its pid, as the kernel does it, and not by walking a list of all.
+
+It is done by a program at the tracepoint of system calls, which acts on the next one of the thread that asks:
+kernels from 5.8 on have that, with and without kprobes. An iterator of BPF over tasks (5.8 too) would visit
+all of them until 6.1, would need a way of loading of its own, and never shows the idle task. Running a program at
+will (BPF_PROG_TEST_RUN) came with 5.10, bpf_task_from_pid with 6.2.
 
 Cost: what task.c says; 30 to 60 ms to load and attach, besides.
 
-What it cannot see: another consistent moment than that of one run, which takes microseconds and locks nothing. A
-struct that another CPU frees meanwhile is read as what has become of it; the task itself is not freed.
+What it cannot see: more than one moment at a time. A run takes microseconds and locks nothing: a struct that
+another CPU frees meanwhile is read as what has become of it. The task itself is not freed.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class TaskMemory:
 
         None: there is no such task. IDLE is the idle task.
         """
-        starts = {(): 0}  # pointers → where in the room the address is that they lead to
+        starts: dict[tuple[int, ...], int] = {
+            (): 0
+        }  # pointers → where the address is that they lead to
         table, targets = list[bytes](), list[tuple[int, int]]()
         room = 8
 
