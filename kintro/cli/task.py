@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 HELP = "see the kernel's own record of a process, beside what /proc tells"
 DESCRIPTION = """Shows what the kernel keeps of a process: identity, state, priorities, credentials, signals,
-limits, files, namespaces, memory, CPU time. Each as /proc has it, the member of task_struct that holds it, and
-for root what an eBPF program reads there. Both are compared."""
+limits, files, namespaces, memory, CPU time. Each as /proc has it, the member of task_struct that holds it,
+and for root what an eBPF program reads there. Both are compared."""
 EPILOG = """examples:
   sudo kintro task 1234                  a process
   sudo kintro task 1234 -t 1240          one of its threads

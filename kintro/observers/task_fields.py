@@ -14,7 +14,6 @@ from kintro.observers.task_names import state_letter
 from kintro.observers.task_proc import NAMESPACES, Facts
 from kintro.observers.task_source import Source, cpu_list, device, handled, in_ticks, text_of
 
-_STOPPED_OR_EXITING = 0x1 | 0x4  # SIGNAL_STOP_STOPPED, SIGNAL_GROUP_EXIT: include/linux/sched/signal.h
 _MAX_RT_PRIO, _DEFAULT_PRIO = 100, 120  # include/linux/sched/prio.h
 
 
@@ -66,9 +65,6 @@ def _state() -> Iterator[Source]:
     def of(name: str, proc: Callable[[Facts], Any], *paths: str, unit: str = "number", **more: Any) -> Source:
         return Source("state", name, unit, proc, paths, **more)
 
-    def exit_code(own: int, of_group: int, flags: int) -> int:
-        return of_group if flags & _STOPPED_OR_EXITING else own
-
     yield of(
         "state", lambda f: f.thread.state, "__state | state", "exit_state", unit="state", kernel=state_letter
     )
@@ -78,10 +74,6 @@ def _state() -> Iterator[Source]:
         "exit_code",
         lambda f: f.thread.exit_code if _permitted(f) else None,
         "exit_code",
-        "signal->group_exit_code",
-        "signal->flags",
-        unit="number",
-        kernel=exit_code,
         file="maps",
     )
     yield of("exit_signal", lambda f: f.thread.exit_signal, "exit_signal")

@@ -5,8 +5,8 @@ one step from its pid, as the kernel does it, and not by walking a list of all.
 
 It is done by a program at the tracepoint of system calls, which acts on the next one of the thread that asks:
 kernels from 5.8 on have that, with and without kprobes. An iterator of BPF over tasks (5.8 too) would visit
-all of them until 6.1, would need a way of loading of its own, and never shows the idle task. Running a program at
-will (BPF_PROG_TEST_RUN) came with 5.10, bpf_task_from_pid with 6.2.
+all of them until 6.1, would need a way of loading of its own, and never shows the idle task. Running a
+program at will (BPF_PROG_TEST_RUN) came with 5.10, bpf_task_from_pid with 6.2.
 
 Cost: what task.c says; 30 to 60 ms to load and attach, besides.
 
@@ -74,9 +74,7 @@ class TaskMemory:
 
         None: there is no such task. IDLE is the idle task.
         """
-        starts: dict[tuple[int, ...], int] = {
-            (): 0
-        }  # pointers → where the address is that they lead to
+        starts: dict[tuple[int, ...], int] = {(): 0}  # pointers → where the address is that they lead to
         table, targets = list[bytes](), list[tuple[int, int]]()
         room = 8
 
