@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from kintro.cli import tracing
-from kintro.errors import KintroError
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -44,19 +42,13 @@ def _number(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     from kintro.cli.output import Output
     from kintro.observers import task_text
-    from kintro.observers.task import Tasks, require
+    from kintro.observers.task import reading, require
     from kintro.renderers import jsonl
-    from kintro.sources.kernel_memory import TaskMemory
 
     if args.pid:
         require(args.pid, args.tid or args.pid)
-    with ExitStack() as stack:
-        memory: TaskMemory | KintroError
-        try:
-            memory = stack.enter_context(TaskMemory())
-        except KintroError as error:
-            memory = error
-        task = Tasks(memory).describe(args.pid, args.tid)
+    with reading() as tasks:
+        task = tasks.describe(args.pid, args.tid)
     output = Output(args.output)
     if args.json:
         output.line(jsonl.line(task_text.as_json(task)))

@@ -11,7 +11,8 @@ What it cannot see: fields that this kernel keeps in members of other names than
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from kintro.errors import EX_NOINPUT, KintroError
 from kintro.observers.task_fields import all_sources
@@ -125,6 +126,18 @@ class Tasks:
         elif equal is None:
             note = source.note
         return Field(source.group, source.name, source.unit, proc, kernel, known, equal, note)
+
+
+@contextmanager
+def reading() -> Iterator[Tasks]:
+    """Describes tasks with the kernel's side of them, where that can be read."""
+    with ExitStack() as stack:
+        memory: TaskMemory | KintroError
+        try:
+            memory = stack.enter_context(TaskMemory())
+        except KintroError as error:
+            memory = error
+        yield Tasks(memory)
 
 
 def require(pid: int, tid: int) -> None:
