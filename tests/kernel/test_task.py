@@ -26,7 +26,7 @@ from kintro.observers.task_records import Field, Task
 from kintro.observers.task_source import ALONE, NO_MEMORY, PER_CPU, SAMPLED
 from kintro.sources.kernel_memory import TaskMemory
 
-from .harness import DEADLINE_S, NOBODY, as_nobody, kintro, program, running, strictly, wait_for
+from .harness import NOBODY, as_nobody, kintro, program, running, strictly, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -150,7 +150,7 @@ def activity(pid: int) -> list[str]:
 
 
 def test_the_whole_machine(tasks: Tasks) -> None:
-    """A process at rest agrees in every field, if not at the first look. One that runs may differ each time."""
+    """A process at rest agrees in every field, if not at once. One that runs may differ at each look."""
     end = time.monotonic() + 15
     left = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
     described, wrong = list[Task](), list[tuple[bytes, list[Field]]]()
