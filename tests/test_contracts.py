@@ -20,7 +20,9 @@ from kintro.observers import (
     switches_records,
     syscall_signatures,
     syscalls_records,
+    task_records,
 )
+from kintro.sources.kernel_memory import READS, ROOM
 from kintro.sources.probe_source import probe_text
 
 REPO = Path(__file__).resolve().parent.parent
@@ -135,6 +137,7 @@ RECORDS = {
     "lifecycle": lifecycle_records,
     "switches": switches_records,
     "syscalls": syscalls_records,
+    "task": task_records,
 }
 EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
 
@@ -247,6 +250,13 @@ def test_a_comm_is_copied_up_to_its_nul() -> None:
 def constant(path: str, pattern: str) -> int:
     [number] = re.findall(pattern, (REPO / path).read_text(), re.MULTILINE)
     return int(number)
+
+
+def test_the_room_for_reads_in_c_and_in_python() -> None:
+    assert constant("probes/task.c", r"^#define READS (\d+)\b") == READS
+    [mask] = re.findall(r"^#define ROOM_MASK (\w+)", probe_text("task"), re.MULTILINE)
+    assert int(mask, 16) == ROOM - 1
+    assert f'"%0 &= {ROOM - 1}"' in probe_text("task") and f'"%0 &= {ROOM - 8}"' in probe_text("task")
 
 
 def test_counters_of_one_cpu_in_c_and_in_python() -> None:
