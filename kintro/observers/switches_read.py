@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kintro.observers.buckets import BUCKETS
-from kintro.observers.switches import Reading
-from kintro.observers.switches_records import ASLEEP, DEAD, IDLE, SHOWN, WANTED, Cpu, Name, Swaps, Task
+from kintro.observers.switches import NOBODY, Reading
+from kintro.observers.switches_records import (
+    ASLEEP,
+    DEAD,
+    IDLE,
+    SHOWN,
+    UNTOLD,
+    WANTED,
+    Cpu,
+    Name,
+    Swaps,
+    Task,
+    dtypes,
+)
 from kintro.sources import host
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.probe_source import c_struct
@@ -89,6 +102,33 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     reading.sleeps = sleeps.sum(axis=0).tolist()
     _read_pairs(probe, reading, slots, rows, np)
     return reading
+
+
+def names_of(probe: Probe) -> Callable[[int], Name]:
+    """Tells who has a slot, as soon as an event names it."""
+    import numpy as np
+
+    layout = c_struct(probe.text, "task_record").dtype
+    shape = np.dtype([*layout.descr, *((name, np.uint32, (BUCKETS,)) for name in ("waits", "slices"))])
+    table = np.frombuffer(probe.array("tasks"), shape)
+
+    def name(slot: int) -> Name:
+        return NOBODY if slot <= probe.cpus else _name(table[slot])
+
+    return name
+
+
+def under_way(probe: Probe, end_ns: int) -> dict[str, np.ndarray]:
+    """The turns that go on at the end, as records that end there."""
+    import numpy as np
+
+    cpus = np.frombuffer(probe.array("cpus"), c_struct(probe.text, "cpu_state").dtype)
+    turns = [
+        (end_ns, int(cpu["in_ns"]), int(cpu["slot"]), 0, number, UNTOLD)
+        for number, cpu in enumerate(cpus)
+        if cpu["in_ns"]
+    ]
+    return {"turn": np.array(turns, dtypes()["turn"])}
 
 
 def _name(row: Any) -> Name:
