@@ -85,8 +85,7 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     slots = np.flatnonzero(table["flags"])
     rows = table[slots]
     now_ns = end_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    # A program that was at work at the end may have looked at the clock right after it.
-    reading = Reading(max(now_ns, int(cpus["in_ns"].max())), counters=probe.counters())
+    reading = Reading(_last_ns(cpus, now_ns), counters=probe.counters())
     running = {int(cpu["slot"]): number for number, cpu in enumerate(cpus) if cpu["in_ns"]}
     idle = {1 + number: row for number, row in zip((slots - 1).tolist(), rows) if number < probe.cpus}
     for slot, row in zip(slots.tolist(), rows):
@@ -123,12 +122,18 @@ def under_way(probe: Probe, end_ns: int) -> dict[str, np.ndarray]:
     import numpy as np
 
     cpus = np.frombuffer(probe.array("cpus"), c_struct(probe.text, "cpu_state").dtype)
+    end_ns = _last_ns(cpus, end_ns)
     turns = [
         (end_ns, int(cpu["in_ns"]), int(cpu["slot"]), 0, number, UNTOLD)
         for number, cpu in enumerate(cpus)
         if cpu["in_ns"]
     ]
     return {"turn": np.array(turns, dtypes()["turn"])}
+
+
+def _last_ns(cpus: np.ndarray, end_ns: int) -> int:
+    """The end. A program that was at work then may have looked at the clock right after it."""
+    return max(end_ns, int(cpus["in_ns"].max()))
 
 
 def _name(row: Any) -> Name:
