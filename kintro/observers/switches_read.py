@@ -104,15 +104,24 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
 
 
 def names_of(probe: Probe) -> Callable[[int], Name]:
-    """Tells who has a slot, as soon as an event names it."""
+    """Tells who has a slot, as soon as an event names it. The name is the one of then, or of a later exec."""
     import numpy as np
 
     layout = c_struct(probe.text, "task_record").dtype
     shape = np.dtype([*layout.descr, *((name, np.uint32, (BUCKETS,)) for name in ("waits", "slices"))])
     table = np.frombuffer(probe.array("tasks"), shape)
 
+    tids, comms = table["tid"], table["comm"]
+    known: dict[int, tuple[int, bytes, Name]] = {}
+
     def name(slot: int) -> Name:
-        return NOBODY if slot <= probe.cpus else _name(table[slot])
+        if slot <= probe.cpus:
+            return NOBODY
+        found = known.get(slot)
+        if found is None or found[0] != tids[slot] or found[1] != comms[slot]:
+            row = table[slot].copy()
+            found = known[slot] = int(row["tid"]), bytes(row["comm"]), _name(row)
+        return found[2]
 
     return name
 
