@@ -25,6 +25,7 @@ EPILOG = """examples:
   sudo kintro ctxswitch -d 5 --sort latency     who waited longest for a CPU
   sudo kintro ctxswitch -d 5 --matrix -n 20     who made way for whom
   sudo kintro ctxswitch -d 5 --latency --slices --off-cpu      histograms
+  sudo kintro ctxswitch -d 5 --timeline cpus.html              every turn on each CPU, as a page
   sudo kintro ctxswitch --json -d 5 | jq '.tasks[] | {comm, on_cpu_ns, runnable_ns}'
 
 With a command, kintro ends when it ends and leaves with its exit status (128 + n after signal n)."""
@@ -44,7 +45,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     views.add_argument("--off-cpu", action="store_true", help="how long they were blocked")
     parser.add_argument(
         "--timeline", metavar="FILE", type=_timeline,
-        help="also every turn on every CPU: FILE.pftrace (Perfetto), FILE.json (Chrome) or FILE.html (a page)",
+        help="also every turn on each CPU: FILE.pftrace (Perfetto), FILE.json (Chrome) or FILE.html (a page)",
     )  # fmt: skip
     parser.add_argument("--sort", choices=SORTS, default="on-cpu", help="by what (default: %(default)s)")
     parser.add_argument("-n", "--top", type=_count, metavar="N", help=f"only the first N (tables: {LINES})")

@@ -139,8 +139,8 @@ def _note(table: np.ndarray, turns: int, stretches: int, step_ns: int) -> str:
         inside = int(table[table[:, COUNT] > 1][:, COUNT].sum())
         parts.append(
             f"{turns:,} turns are too many for one page: {inside:,} of them, each shorter than"
-            f" {duration(step_ns)}, are put together in {stretches:,} stretches that begin and end with a turn"
-            " and tell how many turns there were, for how long the CPU was busy, and who had most of that;"
+            f" {duration(step_ns)}, are put together in {stretches:,} stretches that begin and end with a"
+            " turn and tell how many turns there were, for how long the CPU was busy, and who had most of that;"
             " their wake-ups are left out. All else is exact."
         )
     if unseen_ns:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kintro.renderers.clusters import TOP, clusters, halves
 from kintro.renderers.html.page import page
 from kintro.renderers.kinds import KINDS, SHARES, UNKNOWN
-from kintro.renderers.text import printable, size
+from kintro.renderers.text import size
 from kintro.shapes import Band, Layout
 
 OPEN_MAX = 2000  # rows of a table that is open at once; 20 000 take a browser some seconds
