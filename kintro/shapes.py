@@ -96,6 +96,15 @@ class Runner(NamedTuple):
     waited_ns: int  # for its turns, as far as that is known
 
 
+class Lane(NamedTuple):
+    """What all turns in a lane come to."""
+
+    name: str
+    turns: int
+    busy_ns: int
+    unknown_ns: int  # of which nothing is known; what is missing to the duration was idle
+
+
 class Turns(NamedTuple):
     """Turns in lanes as columns of int64, by lane and then by time. None overlaps another of its lane.
 
@@ -106,12 +115,12 @@ class Turns(NamedTuple):
     begin_ns: np.ndarray  # since the timeline's beginning, as all times
     end_ns: np.ndarray
     task: np.ndarray  # whose turn; -1: nothing is known of that time
-    left: np.ndarray  # how it ended
+    left: np.ndarray  # how it ended; 0: it is several turns
     since_ns: np.ndarray  # from when on it waited for its turn; -1: not known
     waker: np.ndarray  # who woke it for that turn: a task; -2: no task's doing; -1: not known, or nobody
     waker_lane: np.ndarray
     woken_ns: np.ndarray
-    count: np.ndarray  # of turns
+    turns: np.ndarray  # how many there are in this one; 0: nothing is known
     busy_ns: np.ndarray  # of the whole stretch; what is missing was idle
     task_ns: np.ndarray  # the part of it that `task` had
 
@@ -124,7 +133,7 @@ class Timeline(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     note: str  # what is not in it as it was; empty if there is no such thing
     duration_ns: int
-    lanes: tuple[str, ...]
+    lanes: tuple[Lane, ...]
     runners: tuple[Runner, ...]  # `task` and `waker` of turns count them; those with most time first
     endings: tuple[str, ...]  # what `left` of turns means
     turns: Turns

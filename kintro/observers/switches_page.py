@@ -9,15 +9,14 @@ import numpy as np
 
 from kintro.observers.switches_records import Name, Turn, Waking
 from kintro.observers.switches_stretches import (
-    BEGIN,
-    COUNT,
-    END,
     FIELDS,
     LANE,
+    LEFT,
     NOBODY,
     ROOM,
     SEVERAL,
     TASK,
+    TURNS,
     UNSEEN,
     WAKER,
     WAKER_LANE,
@@ -26,7 +25,7 @@ from kintro.observers.switches_stretches import (
 from kintro.observers.switches_timeline import Names, Waits, Write, left
 from kintro.renderers import html
 from kintro.renderers.text import duration
-from kintro.shapes import Runner, Timeline, Turns
+from kintro.shapes import Lane, Runner, Timeline, Turns
 
 
 class PageTimeline:
@@ -42,6 +41,9 @@ class PageTimeline:
         self._turns: Counter[int] = Counter()  # by slot, as all of these
         self._busy_ns: Counter[int] = Counter()
         self._waited_ns: Counter[int] = Counter()
+        self._lane_turns: Counter[int] = Counter()  # by CPU, as both of these
+        self._lane_busy_ns: Counter[int] = Counter()
+        self._unknown_ns: Counter[int] = Counter()
 
     def add(self, event: Turn | Waking) -> None:
         if isinstance(event, Waking):
@@ -50,6 +52,7 @@ class PageTimeline:
         ended_ns, ts_ns, slot, _, cpu, state = event
         known_ns = self._ends_ns.get(cpu, self._begin_ns)
         if ts_ns > known_ns:
+            self._unknown_ns[cpu] += ts_ns - known_ns
             self._add(cpu, known_ns, ts_ns, UNSEEN, "unknown")
         self._ends_ns[cpu] = ended_ns
         if slot not in self._turns:
@@ -61,6 +64,8 @@ class PageTimeline:
         wait = self._waits.before(event)
         self._turns[slot] += 1
         self._busy_ns[slot] += ended_ns - ts_ns
+        self._lane_turns[cpu] += 1
+        self._lane_busy_ns[cpu] += ended_ns - ts_ns
         since_ns, waking, begin_ns = wait.since_ns, wait.waking, self._begin_ns
         if since_ns is not None:
             self._waited_ns[slot] += ts_ns - since_ns
@@ -81,12 +86,12 @@ class PageTimeline:
         slots += sorted(slot for slot in wakers if self._names(slot).tid)
         named = {slot: self._names(slot) for slot in slots}
         for column in (TASK, WAKER):
-            table[:, column] = _numbered(table[:, column], slots)
+            table[:, column] = _numbered(table[:, column], slots, NOBODY)
         cpus = sorted(self._ends_ns)
         for column in (LANE, WAKER_LANE):
-            table[:, column] = np.searchsorted(cpus, table[:, column])
+            table[:, column] = _numbered(table[:, column], cpus, UNSEEN)
         duration_ns = max(self._ends_ns.values(), default=self._begin_ns) - self._begin_ns
-        turns, stretches = sum(self._turns.values()), int(np.count_nonzero(table[:, COUNT] > 1))
+        turns = sum(self._turns.values())
         busy_ns = sum(self._busy_ns.values())
         return Timeline(
             f"{len(cpus)} CPU{'' if len(cpus) == 1 else 's'} for {duration(duration_ns)}",
@@ -96,9 +101,9 @@ class PageTimeline:
                 ("Tasks", f"{len(self._turns):,}"),
                 ("Busy", f"{busy_ns / max(1, duration_ns * len(cpus)):.1%}"),
             ),
-            _note(table, turns, stretches, self._stretches.step_ns),
+            _note(table, turns, self._stretches.step_ns, sum(self._unknown_ns.values())),
             duration_ns,
-            tuple(f"CPU {cpu}" for cpu in cpus),
+            tuple(self._lane(cpu) for cpu in cpus),
             tuple(self._runner(slot, named[slot]) for slot in slots),
             tuple(self._endings),
             Turns(*(np.ascontiguousarray(table[:, column]) for column in range(FIELDS))),
@@ -116,33 +121,35 @@ class PageTimeline:
     ) -> None:
         code = self._endings.setdefault(ending, len(self._endings))
         begin_ns, end_ns, ran_ns = ts_ns - self._begin_ns, ended_ns - self._begin_ns, ended_ns - ts_ns
-        busy_ns = 0 if slot == UNSEEN else ran_ns
-        self._stretches.add(cpu, begin_ns, end_ns, slot, code, since_ns, *woken, 1, busy_ns, busy_ns)
+        number, busy_ns = (0, 0) if slot == UNSEEN else (1, ran_ns)
+        self._stretches.add(cpu, begin_ns, end_ns, slot, code, since_ns, *woken, number, busy_ns, busy_ns)
+
+    def _lane(self, cpu: int) -> Lane:
+        return Lane(f"CPU {cpu}", self._lane_turns[cpu], self._lane_busy_ns[cpu], self._unknown_ns[cpu])
 
     def _runner(self, slot: int, name: Name) -> Runner:
         figures = self._turns[slot], self._busy_ns[slot], self._waited_ns[slot]
         return Runner(name.comm, name.tid, name.pid, *figures)
 
 
-def _numbered(column: np.ndarray, slots: list[int]) -> np.ndarray:
-    """Slots as their places in a list; those that are not in it are nobody's."""
-    places = {slot: place for place, slot in enumerate(slots)} | {UNSEEN: UNSEEN}
+def _numbered(column: np.ndarray, known: list[int], unknown: int) -> np.ndarray:
+    """Numbers as their places in a list; UNSEEN as it is."""
+    places = {number: place for place, number in enumerate(known)} | {UNSEEN: UNSEEN}
     found, inverse = np.unique(column, return_inverse=True)
-    return np.array([places.get(slot, NOBODY) for slot in found.tolist()], np.int64)[inverse.reshape(-1)]
+    return np.array([places.get(number, unknown) for number in found.tolist()], np.int64)[inverse.reshape(-1)]
 
 
-def _note(table: np.ndarray, turns: int, stretches: int, step_ns: int) -> str:
-    unseen = table[table[:, TASK] == UNSEEN]
-    unseen_ns = int((unseen[:, END] - unseen[:, BEGIN]).sum())
+def _note(table: np.ndarray, turns: int, step_ns: int, unknown_ns: int) -> str:
+    stretches = table[table[:, LEFT] == SEVERAL]
     parts = []
-    if stretches:
-        inside = int(table[table[:, COUNT] > 1][:, COUNT].sum())
+    if len(stretches):
+        inside = int(stretches[:, TURNS].sum())
         parts.append(
             f"{turns:,} turns are too many for one page: {inside:,} of them, each shorter than"
-            f" {duration(step_ns)}, are put together in {stretches:,} stretches that begin and end with a"
-            " turn and tell how many turns there were, for how long the CPU was busy, and who had most of that;"
+            f" {duration(step_ns)}, are put together in {len(stretches):,} stretches that begin and end with"
+            " a turn and tell how many there were, for how long the CPU was busy, and who had most of that;"
             " their wake-ups are left out. All else is exact."
         )
-    if unseen_ns:
-        parts.append(f"Of {duration(unseen_ns)} nothing is known: events were lost.")
+    if unknown_ns:
+        parts.append(f"Of {duration(unknown_ns)} nothing is known: events were lost.")
     return " ".join(parts)

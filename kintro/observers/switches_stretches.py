@@ -14,7 +14,7 @@ FIELDS = len(Turns._fields)
 SEVERAL = 0  # how a stretch of several turns ended
 UNSEEN, NOBODY = -1, -2  # in place of a task
 
-LANE, BEGIN, END, TASK, LEFT, SINCE, WAKER, WAKER_LANE, WOKEN, COUNT, BUSY, TASK_NS = range(FIELDS)
+LANE, BEGIN, END, TASK, LEFT, SINCE, WAKER, WAKER_LANE, WOKEN, TURNS, BUSY, TASK_NS = range(FIELDS)
 
 
 class Stretches:
@@ -37,9 +37,10 @@ class Stretches:
         return table[np.lexsort((table[:, BEGIN], table[:, LANE]))]
 
     def _make_room(self) -> None:
-        table = self.table()
+        self.step_ns = max(FIRST_STEP_NS, self.step_ns)
+        table = together(self.table(), self.step_ns)
         while len(table) > self._room // 2:
-            self.step_ns = max(FIRST_STEP_NS, self.step_ns * 2)
+            self.step_ns *= 2
             table = together(table, self.step_ns)
         self._rows = array("q", table.tobytes())
 
@@ -49,7 +50,7 @@ def together(table: np.ndarray, step_ns: int) -> np.ndarray:
 
     `table`: by lane and then by time. Only neighbours are put together.
     """
-    short = (table[:, END] - table[:, BEGIN] < step_ns) & (table[:, TASK] != UNSEEN)
+    short = table[:, END] - table[:, BEGIN] < step_ns
     first = np.ones(len(table), bool)
     steps = table[:, BEGIN] // step_ns
     alike = (table[1:, LANE] == table[:-1, LANE]) & (steps[1:] == steps[:-1])
@@ -58,7 +59,7 @@ def together(table: np.ndarray, step_ns: int) -> np.ndarray:
     sizes = np.diff(starts, append=len(table))
     made = table[starts]
     made[:, END] = table[starts + sizes - 1, END]
-    for column in (COUNT, BUSY):
+    for column in (TURNS, BUSY):
         made[:, column] = np.add.reduceat(table[:, column], starts)
     several = sizes > 1
     made[:, TASK], made[:, TASK_NS] = _most(table, np.repeat(np.arange(len(starts)), sizes))
@@ -69,14 +70,14 @@ def together(table: np.ndarray, step_ns: int) -> np.ndarray:
 
 
 def _most(table: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each group the task that had most time, and how much."""
+    """Of each group the task that had most time, and how much; UNSEEN only if there is no other."""
     order = np.lexsort((table[:, TASK], group))
     groups, tasks, times = group[order], table[order, TASK], table[order, TASK_NS]
     new = np.ones(len(order), bool)
     new[1:] = (groups[1:] != groups[:-1]) | (tasks[1:] != tasks[:-1])
     starts = np.flatnonzero(new)
     groups, tasks, times = groups[starts], tasks[starts], np.add.reduceat(times, starts)
-    by_time = np.lexsort((times, groups))
+    by_time = np.lexsort((tasks != UNSEEN, times, groups))
     groups, tasks, times = groups[by_time], tasks[by_time], times[by_time]
     last = np.append(groups[1:] != groups[:-1], True)
     return tasks[last], times[last]

@@ -1,4 +1,4 @@
-"""Timelines of context switches: what other programs find in them is what the account of the same run says."""
+"""Timelines of context switches: other programs find in them what the account of the same run says."""
 
 from __future__ import annotations
 
@@ -45,8 +45,19 @@ def figures(tasks: Iterable[Row]) -> Counter[tuple[int, ...]]:
     return Counter(tuple(task[name] for name in names) for task in tasks if task["on_cpu_ns"])
 
 
+def assert_figures(found: Counter[tuple[int, ...]], summary: Row) -> None:
+    """They are those of the account, but for the two tasks of a switch that the tracepoint did not tell of.
+
+    When such a switch was is only estimated.
+    """
+    wanted = figures(summary["tasks"])
+    assert sum((wanted - found).values()) <= 2 * summary["untold"], (wanted - found, found - wanted)
+    assert sum(found.values()) == sum(wanted.values())
+    assert sum(figure[2] for figure in found) == sum(figure[2] for figure in wanted)
+
+
 def assert_lanes(turns: Sequence[Row], summary: Row) -> None:
-    """From the beginning to the end each CPU has one turn at a time, and idle ones are told of or left out."""
+    """Each CPU has one turn at a time, within the trace, and is busy for as long as the account says."""
     begin_ns, end_ns = of(summary)
     by_cpu = defaultdict(list)
     for turn in turns:
@@ -64,7 +75,7 @@ def assert_lanes(turns: Sequence[Row], summary: Row) -> None:
 def assert_perfetto_agrees(summary: Row, trace: bytes) -> None:
     _, end_ns = of(summary)
     tasks, turns = query(trace, TASKS.format(end_ns=end_ns), TURNS)
-    assert figures(tasks) == figures(summary["tasks"])
+    assert_figures(figures(tasks), summary)
     assert_lanes(turns, summary)
     for cpu in summary["per_cpu"]:  # here the idle task has turns as well: nothing is missing between them
         lane = [turn for turn in turns if turn["cpu"] == cpu["cpu"]]
@@ -172,7 +183,8 @@ def test_chromes_trace_events(tmp_path: Path, switcher: str) -> None:
     wanted: Counter[int] = Counter()
     for task in summary["tasks"]:
         wanted[task["tid"]] += task["on_cpu_ns"]
-    assert times == +wanted
+    assert times.keys() == (+wanted).keys()
+    assert sum(times[tid] != wanted[tid] for tid in times) <= 2 * summary["untold"]
     assert_arrows(events)
     begun = {(e["tid"], e["ts"]): e["args"]["tid"] for e in events if e["ph"] == "X"}
     woken = Counter(begun[e["tid"], e["ts"]] for e in events if e["ph"] == "f")

@@ -17,10 +17,10 @@ const high = () => view.low + view.span;
 const xOf = (moment) => ((moment - view.low) / view.span) * size.plot;
 const momentAt = (x) => view.low + (x / size.plot) * view.span;
 const laneTop = (lane) => size.top + lane * size.pitch + size.pitch - size.lane;
-const isSeveral = (bar) => bar.last > bar.first || columns.count[bar.first] > 1;
+const isSeveral = (bar) => bar.last > bar.first || columns.left[bar.first] === SEVERAL;
 const turnsOf = (bar) => {
   let sum = 0;
-  for (let i = bar.first; i <= bar.last; i++) if (columns.task[i] !== UNSEEN) sum += columns.count[i];
+  for (let i = bar.first; i <= bar.last; i++) sum += columns.count[i];
   return sum;
 };
 

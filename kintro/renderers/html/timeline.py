@@ -41,7 +41,7 @@ def timeline(shape: Timeline) -> str:
 
 
 def packed(turns: Turns) -> bytes:
-    """The columns that turns.js reads one after the other, in numbers of seven bits to the byte, lowest first.
+    """The columns that turns.js reads one after the other: numbers of seven bits to the byte, lowest first.
 
     They are such that most are small: times since the end of the turn before, or before the turn's begin.
     """
@@ -60,7 +60,7 @@ def packed(turns: Turns) -> bytes:
         turns.waker + 2,
         turns.waker_lane + 1,
         np.where(woken, turns.begin_ns - turns.woken_ns, 0),
-        turns.count - 1,
+        turns.turns,
         turns.end_ns - turns.begin_ns - turns.busy_ns,
         turns.busy_ns - turns.task_ns,
     )
@@ -88,24 +88,11 @@ def _lengths(shape: Timeline) -> list[int]:
 
 
 def _lanes(shape: Timeline) -> Iterator[tuple[str, ...]]:
-    """Name, turns, busy and idle time of each lane."""
-    import numpy as np
-
-    turns = shape.turns
-    for lane, name in enumerate(shape.lanes):
-        here = turns.lane == lane
-        known = here & (turns.task >= 0)
-        busy_ns = int(turns.busy_ns[here].sum())
-        unknown_ns = int((turns.end_ns - turns.begin_ns)[here & ~known].sum())
+    """Name, turns, busy, idle and unknown time of each lane."""
+    for name, turns, busy_ns, unknown_ns in shape.lanes:
         idle_ns = shape.duration_ns - busy_ns - unknown_ns
-        count = int(np.sum(turns.count[known]))
-        yield (
-            name,
-            f"{count:,}",
-            duration(busy_ns),
-            duration(idle_ns),
-            duration(unknown_ns) if unknown_ns else "",
-        )
+        unknown = duration(unknown_ns) if unknown_ns else ""
+        yield name, f"{turns:,}", duration(busy_ns), duration(idle_ns), unknown
 
 
 def _runners(runners: tuple[Runner, ...]) -> Iterator[tuple[str, ...]]:

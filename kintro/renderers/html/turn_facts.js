@@ -49,7 +49,7 @@ function describe(bar) {
     panel.replaceChildren(node("h3", null, swatch(task), node("bdi", nameOf(task))), listed(factsOf(bar.first)));
     return;
   }
-  const { start, end, task, own, busy, count } = columns;
+  const { start, end, task, own, busy, left } = columns;
   const times = new Map();
   let [all, others] = [0, 0];
   for (let i = bar.first; i <= bar.last; i++) {
@@ -68,7 +68,7 @@ function describe(bar) {
   panel.replaceChildren(node("h3", `${turnsOf(bar).toLocaleString("en")} turns close together`), listed(facts), list);
   if (most.length > MOST) panel.append(node("p", `and ${most.length - MOST} more tasks.`));
   if (others) panel.append(node("p", `At least so long; ${duration(others)} more were of tasks that this file does not name here.`));
-  const mergedInFile = bar.first === bar.last || count.subarray(bar.first, bar.last + 1).some((number) => number > 1);
+  const mergedInFile = bar.first === bar.last || left.subarray(bar.first, bar.last + 1).includes(SEVERAL);
   panel.append(node("p", mergedInFile ? "Put together in this file." : "Zoom in to part them."));
 }
 
@@ -82,7 +82,7 @@ function listTurns() {
       all++;
       if (rows.length >= ROWS) continue;
       const who = task[i] >= 0 ? tasks[task[i]] : { comm: "unknown", tid: "", pid: "" };
-      const several = count[i] > 1;
+      const several = left[i] === SEVERAL;
       const cells = several
         ? [`${count[i].toLocaleString("en")} turns, mostly of ${who.comm}`, who.tid, who.pid, "", "", ""]
         : [who.comm, who.tid, who.pid, task[i] < 0 ? "" : endings[left[i]], task[i] < 0 ? "" : waitOf(i), wakerOf(i)];

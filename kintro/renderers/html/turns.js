@@ -60,7 +60,7 @@ async function readTurns() {
     waker: waker.map((value) => value - 2), // -1: not known, or nobody
     wakerLane: wakerLane.map((value) => value - 1),
     woken: since.map((value, i) => start[i] - value),
-    count: count.map((value) => value + 1),
+    count,
     busy: idle.map((value, i) => length[i] - value),
     own: others.map((value, i) => length[i] - idle[i] - value), // what `task` had of it
   });
