@@ -73,7 +73,10 @@ class Waits:
         self._wakings.setdefault(waking.slot, []).append(waking)
 
     def before(self, turn: Turn) -> Wait:
-        """Who is woken when it is about to sleep, but is still there, has waited from its leaving on."""
+        """Who is woken when it is about to sleep, but is still there, has waited from its leaving on.
+
+        A switch that the tracepoint did not tell of is made up for, and may seem to come after the next turn.
+        """
         wakings = self._wakings.pop(turn.slot, [])
         out_ns, state = self._left.get(turn.slot, (0, UNTOLD))
         self._left[turn.slot] = turn.ended_ns, turn.state
@@ -81,9 +84,9 @@ class Waits:
         if during and not turn.state & PREEMPTED and turn.state:
             self._wakings[turn.slot] = during[-1:]
         if not state & UNTOLD and (state & PREEMPTED or not state):
-            return Wait(out_ns, None)
+            return Wait(min(out_ns, turn.ts_ns), None)
         waking = wakings[-1 - len(during)] if len(wakings) > len(during) else None
-        return Wait(None if waking is None else max(out_ns, waking.ts_ns), waking)
+        return Wait(None if waking is None else min(max(out_ns, waking.ts_ns), turn.ts_ns), waking)
 
 
 class PerfettoTimeline:

@@ -123,7 +123,7 @@ def test_perfetto_finds_a_commands_tasks(tmp_path: Path, switcher: str) -> None:
 AGAIN = """
 import os, sys, time
 wanted, pids = 0, []
-for _ in range(300):
+for _ in range(3000):
     if wanted:
         open("/proc/sys/kernel/ns_last_pid", "w").write(str(wanted - 1))
     pid = os.fork()

@@ -164,6 +164,7 @@ function drawAxis() {
 }
 
 function ring(group, lane, x0, x1, look) {
+  if (x1 < 0 || x0 > size.plot) return;
   const [left, right] = [Math.max(x0, -4), Math.min(Math.max(x1, x0 + 2), size.plot + 4)];
   rectangle(group, left - 2, laneTop(lane) - 2, right - left + 4, laneTop(lane) + size.lane + 2, { class: look, rx: 2 });
 }
