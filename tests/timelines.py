@@ -33,6 +33,10 @@ def timeline(events: Iterator[Turn | Waking], names: list[bytes], **options: int
 def turns(cpus: int, number: int, tasks: int, mean_ns: int = 5000) -> Iterator[Turn | Waking]:
     """So many turns on each CPU, with idle ones between some, and what woke their tasks."""
     events = [event for cpu in range(cpus) for event in _turns(cpu, cpus, number, tasks, mean_ns)]
+    end_ns = max(event[0] for event in events)
+    for cpu in range(cpus):  # at the end all are idle
+        last_ns = max(event.ended_ns for event in events if isinstance(event, Turn) and event.cpu == cpu)
+        events.append(Turn(end_ns, last_ns, 1 + cpu, 0, cpu, 0))
     return iter(sorted(events, key=lambda event: event[0]))
 
 

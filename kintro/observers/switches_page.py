@@ -50,10 +50,7 @@ class PageTimeline:
             self._waits.woken(event)
             return
         ended_ns, ts_ns, slot, _, cpu, state = event
-        known_ns = self._ends_ns.get(cpu, self._begin_ns)
-        if ts_ns > known_ns:
-            self._unknown_ns[cpu] += ts_ns - known_ns
-            self._add(cpu, known_ns, ts_ns, UNSEEN, "unknown")
+        self._unknown(cpu, self._ends_ns.get(cpu, self._begin_ns), ts_ns)
         self._ends_ns[cpu] = ended_ns
         if slot not in self._turns:
             if slot in self._idle:
@@ -79,7 +76,10 @@ class PageTimeline:
         self._write(html.timeline(self.timeline()).encode())
 
     def timeline(self) -> Timeline:
-        """All that was added."""
+        """All that was added. To be called once."""
+        end_ns = max(self._ends_ns.values(), default=self._begin_ns)
+        for cpu, known_ns in self._ends_ns.items():
+            self._unknown(cpu, known_ns, end_ns)
         table = self._stretches.table().copy()
         slots = sorted(self._turns, key=lambda slot: -self._busy_ns[slot])
         wakers = set(np.unique(table[:, WAKER]).tolist()) - {UNSEEN, *slots}
@@ -90,7 +90,7 @@ class PageTimeline:
         cpus = sorted(self._ends_ns)
         for column in (LANE, WAKER_LANE):
             table[:, column] = _numbered(table[:, column], cpus, UNSEEN)
-        duration_ns = max(self._ends_ns.values(), default=self._begin_ns) - self._begin_ns
+        duration_ns = end_ns - self._begin_ns
         turns = sum(self._turns.values())
         busy_ns = sum(self._busy_ns.values())
         return Timeline(
@@ -108,6 +108,11 @@ class PageTimeline:
             tuple(self._endings),
             Turns(*(np.ascontiguousarray(table[:, column]) for column in range(FIELDS))),
         )
+
+    def _unknown(self, cpu: int, from_ns: int, to_ns: int) -> None:
+        if to_ns > from_ns:
+            self._unknown_ns[cpu] += to_ns - from_ns
+            self._add(cpu, from_ns, to_ns, UNSEEN, "unknown")
 
     def _add(
         self,

@@ -295,6 +295,7 @@ def test_it_can_be_printed(opened) -> None:
     )
     assert not page.find_element(By.ID, "zoom-in").is_displayed()
     assert page.find_element(By.ID, "drawing").is_displayed()
+    assert page.find_element(By.ID, "legend").is_displayed()
     assert len(page.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 10_000
 
 
