@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Column(NamedTuple):
@@ -80,3 +83,57 @@ class Layout(NamedTuple):
     facts: tuple[tuple[str, str], ...]  # of the whole: name and value
     totals: Table  # for instance by kind; without rows if there is nothing to sum up
     sides: tuple[str, str] = ("A", "B")  # the two processes, where bands have a share
+
+
+class Runner(NamedTuple):
+    """A task that had turns in lanes, and what it comes to in all."""
+
+    name: bytes
+    tid: int
+    pid: int
+    turns: int
+    busy_ns: int
+    waited_ns: int  # for its turns, as far as that is known
+
+
+class Lane(NamedTuple):
+    """What all turns in a lane come to."""
+
+    name: str
+    turns: int
+    busy_ns: int
+    unknown_ns: int  # of which nothing is known; what is missing to the duration was idle
+
+
+class Turns(NamedTuple):
+    """Turns in lanes as columns of int64, by lane and then by time. None overlaps another of its lane.
+
+    A stretch of several turns that were put together has the time of all, and the task that had most of it.
+    """
+
+    lane: np.ndarray
+    begin_ns: np.ndarray  # since the timeline's beginning, as all times
+    end_ns: np.ndarray
+    task: np.ndarray  # whose turn; -1: nothing is known of that time
+    left: np.ndarray  # how it ended; 0: it is several turns
+    since_ns: np.ndarray  # from when on it waited for its turn; -1: not known
+    waker: np.ndarray  # who woke it for that turn: a task; -2: no task's doing; -1: not known, or nobody
+    waker_lane: np.ndarray
+    woken_ns: np.ndarray
+    turns: np.ndarray  # how many there are in this one; 0: nothing is known
+    busy_ns: np.ndarray  # of the whole stretch; what is missing was idle
+    task_ns: np.ndarray  # the part of it that `task` had
+
+
+class Timeline(NamedTuple):
+    """Who had which lane when."""
+
+    title: str
+    subtitle: str
+    facts: tuple[tuple[str, str], ...]
+    note: str  # what is not in it as it was; empty if there is no such thing
+    duration_ns: int
+    lanes: tuple[Lane, ...]
+    runners: tuple[Runner, ...]  # `task` and `waker` of turns count them; those with most time first
+    endings: tuple[str, ...]  # what `left` of turns means
+    turns: Turns

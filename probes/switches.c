@@ -1,9 +1,9 @@
 /* Context switches: who ran, for how long, who waited, why, for what and for whom.
  *
- * Everything is added up in the kernel; nothing is sent. A switch ends a turn of one task and begins
- * another's; a turn is added up when it ends, with the wait before it, as then the task is the current one
- * and the filters can look at it. Whether a switch was voluntary the kernel has said by then, in the task's
- * own counts
+ * Everything is added up in the kernel; nothing is sent but for a timeline. A switch ends a turn of one task
+ * and begins another's; a turn is added up when it ends, with the wait before it, as then the task is the
+ * current one and the filters can look at it. Whether a switch was voluntary the kernel has said by then, in
+ * the task's own counts
  * (__schedule, kernel/sched/core.c): since Linux 6.16 the tracepoint's arguments alone do not tell it of a
  * task that a signal kept from sleeping.
  *
@@ -16,6 +16,7 @@
  *   TASKS         tasks that may have a record
  *   TIDS          tids that can be told apart at a time
  *   TID_INDEX     every tid is below TIDS
+ *   TIMELINE      each turn on a CPU and each wake-up is sent, of all tasks
  */
 #include "kintro.h"
 #include "current.h"
@@ -48,7 +49,7 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
                             LOAD_AS(u64, typed, se.sum_exec_runtime)};
         leave(record, &told, counts(record), cpu, slot, next_slot, state, now_ns);
     }
-    count_switch(here, now_ns);
+    count_switch(here, cpu, next_slot, ctx->args[0] ? PREEMPTED : state, now_ns);
     take_cpu(here, next, next_slot, cpu, now_ns);
     return 0;
 }
@@ -70,6 +71,7 @@ int tp_sched_waking(struct bpf_raw_tracepoint_args *ctx)
     if (!slot || !record)
         return 0;
     record->woken_ns = bpf_ktime_get_ns();
+    send_waking(here, cpu, slot, record);
     if (record->waker_slot != here->slot) {
         count_wakes(record, slot);
         record->waker_slot = here->slot;

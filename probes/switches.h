@@ -85,6 +85,32 @@ struct pair_counts {
     u64 involuntary;
 };
 
+#define PREEMPTED 0x80000000 /* in place of a state */
+#define UNTOLD 0x40000000    /* the same: nobody told when it left, or why */
+
+/* A turn of a task on a CPU. */
+struct turn_event {
+    u64 ended_ns;
+    u64 ts_ns; /* when it began */
+    u32 slot;
+    u32 next_slot; /* who came after it; 0: unknown */
+    u32 cpu;
+    u32 state; /* in which it left, TASK_… of include/linux/sched.h */
+};
+
+/* A task is about to be woken. */
+struct waking_event {
+    u64 ts_ns;
+    u32 slot;
+    u32 waker_slot; /* who ran there then */
+    u32 cpu;        /* the waker's */
+    u32 target_cpu; /* where it was the last time */
+};
+
+#ifdef TIMELINE
+RING(turn, 0, 16);
+RING(waking, 1, 8);
+#endif
 COUNTER(tasks_created, 16);
 COUNTER(tasks_lost, 17); /* turns and wake-ups of tasks that found no room for a record */
 COUNTER(pairs_lost, 18);

@@ -161,8 +161,21 @@ static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u3
     enter(record, cpu, now_ns);
 }
 
-static inline void count_switch(struct cpu_state *here, u64 now_ns)
+static inline void send_waking(struct cpu_state *here, u32 cpu, u32 slot, struct task_record *record)
 {
+#ifdef TIMELINE
+    struct waking_event event = {record->woken_ns, slot, here->slot, cpu,
+                                 record->cpu ? record->cpu - 1 : cpu};
+    counted(waking_ring.ringbuf_output(&event, sizeof(event), 0), waking_sent);
+#endif
+}
+
+static inline void count_switch(struct cpu_state *here, u32 cpu, u32 next_slot, u32 state, u64 now_ns)
+{
+#ifdef TIMELINE
+    struct turn_event event = {now_ns, here->in_ns, here->slot, next_slot, cpu, state};
+    counted(turn_ring.ringbuf_output(&event, sizeof(event), 0), turn_sent);
+#endif
     if (here->tid)
         here->busy_ns += now_ns - here->in_ns;
     else
@@ -203,6 +216,6 @@ static inline void make_up(struct cpu_state *here, struct task_struct *typed, st
         now_ns = came_ns(here, typed, next_slot, now_ns);
     if (slot && record && record->here == cpu + 1)
         left_ns = leave_untold(record, gone, slot, next_slot, now_ns);
-    count_switch(here, left_ns);
+    count_switch(here, cpu, next_slot, UNTOLD, left_ns);
     take_cpu(here, address, next_slot, cpu, left_ns);
 }

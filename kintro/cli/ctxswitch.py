@@ -25,11 +25,13 @@ EPILOG = """examples:
   sudo kintro ctxswitch -d 5 --sort latency     who waited longest for a CPU
   sudo kintro ctxswitch -d 5 --matrix -n 20     who made way for whom
   sudo kintro ctxswitch -d 5 --latency --slices --off-cpu      histograms
+  sudo kintro ctxswitch -d 5 --timeline cpus.html              every turn on each CPU, as a page
   sudo kintro ctxswitch --json -d 5 | jq '.tasks[] | {comm, on_cpu_ns, runnable_ns}'
 
 With a command, kintro ends when it ends and leaves with its exit status (128 + n after signal n)."""
 
 SORTS = ("on-cpu", "switches", "involuntary", "blocked", "waiting", "latency", "migrations", "name")
+TIMELINES = (".pftrace", ".json", ".html")
 LINES = 20  # of a table, unless -n says otherwise
 
 
@@ -41,11 +43,21 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     views.add_argument("--latency", action="store_true", help="how long tasks waited for a CPU: a histogram")
     views.add_argument("--slices", action="store_true", help="how long they then kept it")
     views.add_argument("--off-cpu", action="store_true", help="how long they were blocked")
+    parser.add_argument(
+        "--timeline", metavar="FILE", type=_timeline,
+        help="also every turn on each CPU: FILE.pftrace (Perfetto), FILE.json (Chrome) or FILE.html (a page)",
+    )  # fmt: skip
     parser.add_argument("--sort", choices=SORTS, default="on-cpu", help="by what (default: %(default)s)")
     parser.add_argument("-n", "--top", type=_count, metavar="N", help=f"only the first N (tables: {LINES})")
     parser.add_argument(
         "-i", "--interval", type=tracing.seconds, metavar="S", help="also what happened in each S seconds"
     )
+
+
+def _timeline(text: str) -> str:
+    if not text.endswith(TIMELINES):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(TIMELINES)}")
+    return text
 
 
 def _count(text: str) -> int:
@@ -60,25 +72,30 @@ def run(args: argparse.Namespace) -> int:
     with Signals() as signals:
         from kintro.observers import switches_read
 
-        begun = tracing.begin(args, "switches", switches_read.defines())
+        more = {"TIMELINE": 1} if args.timeline is not None else {}
+        begun = tracing.begin(args, "switches", switches_read.defines() | more)
         # Imported while that goes on.
         import numpy  # noqa: F401
 
         from kintro.observers import switches, switches_records
 
-        view = _View(args, begun.output, begun.loading.filters.whole_system)
+        view = _View(args, begun, begun.loading.filters.whole_system)
         settled = switches.settled if args.command else None
         observer = SimpleNamespace(**vars(switches) | {"settled": settled})
-        return tracing.run(args, signals, begun, switches_records, observer, view.show, view.prepare)
+        return tracing.run(
+            args, signals, begun, switches_records, observer, view.show, view.prepare, columnar=bool(more)
+        )
 
 
 class _View:
     """Shows the intervals, if asked for, and the account."""
 
-    def __init__(self, args: argparse.Namespace, out: Output, whole_system: bool) -> None:
+    def __init__(self, args: argparse.Namespace, begun: Any, whole_system: bool) -> None:
         from kintro.observers.switches import Reading
 
-        self._args, self._out = args, out
+        self._args, self._out, self._file = args, begun.output, begun.timeline
+        if self._file is not None:
+            from kintro.observers import switches_timeline  # noqa: F401  # before anything is traced
         self._whole_system = whole_system
         self._first = self._last = Reading(0)
         self._end_ns = 0
@@ -87,6 +104,8 @@ class _View:
         self._probe = trace.probe
         self._command_pid = trace.command.pid if trace.command is not None else None
         trace.around(self._begin, self._end)
+        if self._file is not None:
+            trace.at_end(self._rest)
         if self._args.interval is not None:
             trace.every(self._args.interval, self._interval)
 
@@ -101,6 +120,21 @@ class _View:
 
         self._end_ns = switches_read.end(self._probe)
 
+    def _timeline(self) -> Any:
+        """What draws the turns; None if nobody asked for it."""
+        if self._file is None:
+            return None
+        from kintro.observers import switches_read, switches_timeline
+
+        return switches_timeline.made(
+            self._args.timeline, self._file.write, self._first.ts_ns, switches_read.names_of(self._probe)
+        )
+
+    def _rest(self, end_ns: int) -> Any:
+        from kintro.observers import switches_read
+
+        return switches_read.under_way(self._probe, self._end_ns)
+
     def _interval(self) -> None:
         from kintro.observers import switches, switches_read
 
@@ -114,8 +148,12 @@ class _View:
     ) -> None:
         from kintro.observers import switches, switches_read
 
-        for _ in records:  # there are none: this is the trace
-            pass
+        events, timeline = iter(records), None
+        for event in events:  # this is the trace; only for a timeline there are any
+            timeline = timeline or self._timeline()
+            timeline.add(event)
+        if timeline is not None:
+            timeline.flush()
         now = switches_read.read(self._probe, self._end_ns)
         self._tell(switches.account(now, self._first, self._whole_system), "summary")
 

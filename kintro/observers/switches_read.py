@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kintro.observers.buckets import BUCKETS
-from kintro.observers.switches import Reading
-from kintro.observers.switches_records import ASLEEP, DEAD, IDLE, SHOWN, WANTED, Cpu, Name, Swaps, Task
+from kintro.observers.switches import NOBODY, Reading
+from kintro.observers.switches_records import (
+    ASLEEP,
+    DEAD,
+    IDLE,
+    SHOWN,
+    UNTOLD,
+    WANTED,
+    Cpu,
+    Name,
+    Swaps,
+    Task,
+    dtypes,
+)
 from kintro.sources import host
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.probe_source import c_struct
@@ -72,8 +85,7 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     slots = np.flatnonzero(table["flags"])
     rows = table[slots]
     now_ns = end_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    # A program that was at work at the end may have looked at the clock right after it.
-    reading = Reading(max(now_ns, int(cpus["in_ns"].max())), counters=probe.counters())
+    reading = Reading(_last_ns(cpus, now_ns), counters=probe.counters())
     running = {int(cpu["slot"]): number for number, cpu in enumerate(cpus) if cpu["in_ns"]}
     idle = {1 + number: row for number, row in zip((slots - 1).tolist(), rows) if number < probe.cpus}
     for slot, row in zip(slots.tolist(), rows):
@@ -89,6 +101,48 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     reading.sleeps = sleeps.sum(axis=0).tolist()
     _read_pairs(probe, reading, slots, rows, np)
     return reading
+
+
+def names_of(probe: Probe) -> Callable[[int], Name]:
+    """Tells who has a slot, as soon as an event names it. The name is the one of then, or of a later exec."""
+    import numpy as np
+
+    layout = c_struct(probe.text, "task_record").dtype
+    shape = np.dtype([*layout.descr, *((name, np.uint32, (BUCKETS,)) for name in ("waits", "slices"))])
+    table = np.frombuffer(probe.array("tasks"), shape)
+
+    tids, comms = table["tid"], table["comm"]
+    known: dict[int, tuple[int, bytes, Name]] = {}
+
+    def name(slot: int) -> Name:
+        if slot <= probe.cpus:
+            return NOBODY
+        found = known.get(slot)
+        if found is None or found[0] != tids[slot] or found[1] != comms[slot]:
+            row = table[slot].copy()
+            found = known[slot] = int(row["tid"]), bytes(row["comm"]), _name(row)
+        return found[2]
+
+    return name
+
+
+def under_way(probe: Probe, end_ns: int) -> dict[str, np.ndarray]:
+    """The turns that go on at the end, as records that end there."""
+    import numpy as np
+
+    cpus = np.frombuffer(probe.array("cpus"), c_struct(probe.text, "cpu_state").dtype)
+    end_ns = _last_ns(cpus, end_ns)
+    turns = [
+        (end_ns, int(cpu["in_ns"]), int(cpu["slot"]), 0, number, UNTOLD)
+        for number, cpu in enumerate(cpus)
+        if cpu["in_ns"]
+    ]
+    return {"turn": np.array(turns, dtypes()["turn"])}
+
+
+def _last_ns(cpus: np.ndarray, end_ns: int) -> int:
+    """The end. A program that was at work then may have looked at the clock right after it."""
+    return max(end_ns, int(cpus["in_ns"].max()))
 
 
 def _name(row: Any) -> Name:

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kintro.sources.probe_source import c_struct, probe_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PROBE = "switches"
-RECORDS: dict[str, type] = {}  # it sends no events
-DECODE: dict[str, Any] = {}
 
 # As in probes/switches.h.
 USED, ASLEEP, WANTED, SHOWN, DEAD = 1, 2, 32, 64, 512
 
 IDLE = 0  # stands for all CPUs' idle tasks in place of a slot; a tid, too
 IDLE_COMM = b"swapper"
+
+# In place of a state.
+PREEMPTED, UNTOLD = 0x80000000, 0x40000000
+
+
+class Turn(NamedTuple):
+    """A turn of a task on a CPU, for a timeline."""
+
+    ended_ns: int
+    ts_ns: int  # when it began, or tracing did
+    slot: int
+    next_slot: int  # who came after it; 0: not known
+    cpu: int
+    state: int  # in which it left: PREEMPTED, UNTOLD, or TASK_… of include/linux/sched.h; 0 by its own will
+
+
+class Waking(NamedTuple):
+    """A task is about to be woken."""
+
+    ts_ns: int
+    slot: int
+    waker_slot: int  # who ran there then
+    cpu: int  # the waker's
+    target_cpu: int  # where it was the last time
+
+
+RECORDS = {"turn": Turn, "waking": Waking}  # sent for a timeline only
+DECODE: dict[str, Any] = {}
+
+
+def dtypes() -> dict[str, np.dtype]:
+    text = probe_text(PROBE)
+    return {kind: c_struct(text, f"{kind}_event").dtype for kind in RECORDS}
+
 
 Pair = tuple[int, int]  # two slots: who left the CPU, who came; or who was woken, who woke
 

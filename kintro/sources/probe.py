@@ -42,6 +42,8 @@ class Probe:
         self._slots = {counter: int(slot) for counter, slot in counters}
         fds: dict[str, tuple[int, Ring]] = {}
         for kind, number in re.findall(r"^RING\((\w+), (\d+), \d+\);", text, re.MULTILINE):
+            if f"{kind}_ring" not in self._maps:
+                continue  # what was compiled does without it
             self._slots[f"{kind}_sent"], self._slots[f"{kind}_lost"] = 2 * int(number), 2 * int(number) + 1
             fd = self._maps[f"{kind}_ring"]
             fds[kind] = fd, Ring(fd, bpf_syscall.map_attributes(fd)[3], c_struct(text, f"{kind}_event"))

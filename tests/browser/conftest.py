@@ -1,4 +1,4 @@
-"""A headless chromium, and an address space opened in it."""
+"""A headless chromium, and pages opened in it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from kintro.renderers.html import address_space
-from kintro.shapes import Layout
+from kintro.renderers.html import address_space, timeline
+from kintro.shapes import Layout, Timeline
 
 SIZES = {"wide": (1600, 1000), "narrow": (400, 850)}
 
@@ -38,12 +38,13 @@ def driver():
 
 @pytest.fixture
 def shown(driver, tmp_path: Path) -> Iterator[Callable[..., object]]:
-    """Opens an address space as a file, in a size and a colour scheme; nothing may complain meanwhile."""
+    """Opens the page of a shape as a file, in a size and a colour scheme; nothing may complain meanwhile."""
     driver.get_log("browser")
 
-    def open_page(layout: Layout, size: str = "wide", scheme: str = "light") -> object:
-        path = tmp_path / "address_space.html"
-        path.write_text(address_space(layout), encoding="utf-8")
+    def open_page(shape: Layout | Timeline, size: str = "wide", scheme: str = "light") -> object:
+        path = tmp_path / "page.html"
+        made = address_space(shape) if isinstance(shape, Layout) else timeline(shape)
+        path.write_text(made, encoding="utf-8")
         width, height = SIZES[size]
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

@@ -11,35 +11,9 @@ from selenium.webdriver.common.keys import Keys
 from kintro.renderers.html import address_space
 from kintro.renderers.text import printable, size
 
-from .page import focus, panel, press, view
+from .page import LOW_CONTRAST, focus, panel, press, view
 
 pytestmark = pytest.mark.browser
-
-# Contrast as WCAG 2.2 computes it, of each element with text of its own against what is painted behind it.
-LOW_CONTRAST = """
-const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
-const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-const behind = (element) => {
-  if (element.matches("text.unused")) return parse(getComputedStyle(document.querySelector(".track")).fill);
-  for (let at = element; at; at = at.parentElement) {
-    const colour = parse(getComputedStyle(at).backgroundColor);
-    if (colour.length < 4 || colour[3] > 0) return colour;
-  }
-  return [255, 255, 255];
-};
-const low = [];
-for (const element of document.querySelectorAll("body *:not(script, style)")) {
-  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  if (!own || !element.checkVisibility?.()) continue;
-  const style = getComputedStyle(element);
-  const text = element instanceof SVGElement ? style.fill : style.color;
-  const [a, b] = [light(parse(text)), light(behind(element))];
-  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (contrast < 4.5) low.push([element.tagName, element.textContent.slice(0, 40), contrast]);
-}
-return low;
-"""
 
 
 def test_each_mapping_is_a_row_of_the_table(shown) -> None:

@@ -1,15 +1,15 @@
-"use strict";
 // The table is the data, and the drawing a window on it: `view` says which addresses are shown, `draw` draws
 // them anew. Addresses are BigInt, since a number has 53 bits; differences within the view are numbers.
 
 const SPACE = 1n << 64n;
+const CLOSEST = 16384; // bytes: a page of 4 KiB is then a quarter of the height
+const WIDEST = Number(SPACE);
 const LEAST = 3; // pixels: nothing is drawn lower than that
 const TOGETHER = 16; // pixels: the height at which a block of small mappings is full, about that of its label
 const LINE = 18; // pixels from label to label
 const BOTTOM = 10;
 
-const byId = (id) => document.getElementById(id);
-const [stage, drawing, labels, panel, table] = ["stage", "drawing", "labels", "panel", "bands"].map(byId);
+const [labels, table] = ["labels", "bands"].map(byId);
 const address = (hex) => BigInt("0x" + hex);
 const columns = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
 const compared = table.dataset.compared === "yes";
@@ -40,8 +40,6 @@ const kernelHalf = { start: address(table.dataset.kernelStart), end: SPACE };
 
 const view = { low: 0n, span: Number(userHalf.end) }; // span in bytes
 const size = {}; // of the drawing and its parts, in pixels
-let chosen = null; // the band that keyboard or click chose
-let hovered = null; // the block under the pointer
 let blocks = []; // what is drawn, from the lowest address to the highest
 
 const high = () => view.low + BigInt(Math.round(view.span));
@@ -53,18 +51,6 @@ function bytes(count) {
   let unit = 0;
   for (; count >= 999.5 && unit < 6; unit++) count /= 1024;
   return `${Number(count.toFixed(count < 9.995 ? 2 : count < 99.95 ? 1 : 0))} ${units[unit]}`;
-}
-
-function shape(parent, name, attributes, text) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-}
-
-function rectangle(parent, x, top, width, bottom, look) {
-  return shape(parent, "rect", { x, y: top, width, height: Math.max(bottom - top, 0.5), ...look });
 }
 
 const fill = (kind) => ({ fill: `url(#fill-${meanings.has(kind) ? kind : "other"})` });

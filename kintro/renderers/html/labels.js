@@ -89,13 +89,6 @@ function drawLabels(group) {
 
 // The panel
 
-function node(name, text, ...children) {
-  const made = document.createElement(name);
-  if (text !== null) made.textContent = text;
-  made.append(...children);
-  return made;
-}
-
 function swatch(band) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("width", 22);

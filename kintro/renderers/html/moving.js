@@ -1,37 +1,11 @@
 // How the view moves: wheel, pointer, buttons and keys.
 
-const CLOSEST = 16384; // bytes: a page of 4 KiB is then a quarter of the height
-const before = []; // views to go back to
-let leaving = false; // Escape was pressed with nothing to go back to: Tab leaves the drawing
-let waiting = false;
-
-// However many events arrive, the screen is drawn once.
-function redraw() {
-  if (waiting) return;
-  waiting = true;
-  requestAnimationFrame(() => {
-    waiting = false;
-    draw();
-  });
-}
-
 function look(low, span) {
-  view.span = Math.min(Math.max(span, CLOSEST), Number(SPACE));
+  view.span = Math.min(Math.max(span, CLOSEST), WIDEST);
   const most = SPACE - BigInt(Math.round(view.span));
   view.low = low < 0n ? 0n : low > most ? most : low;
   hovered = null;
   redraw();
-}
-
-function remember() {
-  before.push({ ...view });
-  leaving = false;
-}
-
-function back() {
-  const last = before.pop();
-  if (last) look(last.low, last.span);
-  return last !== undefined;
 }
 
 // The view of a stretch, with some room around it unless it is a whole half.
@@ -52,7 +26,7 @@ function zoom(factor, y) {
     const [low, top] = [block.bands[0].start, block.bands.at(-1).end];
     fixed = fixed < low ? low : fixed > top ? top : fixed;
   }
-  const span = Math.min(Math.max(view.span * factor, CLOSEST), Number(SPACE));
+  const span = Math.min(Math.max(view.span * factor, CLOSEST), WIDEST);
   look(fixed - BigInt(Math.round(((size.top + size.plot - y) / size.plot) * span)), span);
 }
 
@@ -119,23 +93,6 @@ function zoomHere(factor) {
   zoom(factor, Math.min(Math.max(y, size.top), size.top + size.plot));
 }
 
-stage.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Tab") {
-    if (!leaving && step(!event.shiftKey)) event.preventDefault();
-  } else if (event.key === "Escape") {
-    if (!back()) {
-      choose(null);
-      leaving = true;
-    }
-    event.preventDefault();
-  } else if (keys[event.key]) {
-    keys[event.key]();
-    event.preventDefault();
-  }
-});
-stage.addEventListener("focus", () => (leaving = false));
-
 const yIn = (event) => event.clientY - stage.getBoundingClientRect().top - stage.clientTop;
 const xIn = (event) => event.clientX - stage.getBoundingClientRect().left - stage.clientLeft;
 
@@ -148,70 +105,21 @@ function under(event) {
   return written.find((label) => Math.abs(label.y - y) <= LINE / 2)?.block ?? null;
 }
 
-stage.addEventListener(
-  "wheel",
-  (event) => {
-    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
-    const doublings = Math.min(Math.max((event.deltaY * lines) / 80, -3), 3);
-    const stuck = doublings > 0 ? view.span >= Number(SPACE) : view.span <= CLOSEST;
-    if (stuck || event.ctrlKey || !doublings) return; // then the wheel is the page's
-    event.preventDefault();
-    zoom(2 ** doublings, Math.min(Math.max(yIn(event), size.top), size.top + size.plot));
-  },
-  { passive: false }
-);
+const along = (event) => event.clientY;
+const inPlot = (event) => Math.min(Math.max(yIn(event), size.top), size.top + size.plot);
+const drag = (low, moved) => look(low + BigInt(Math.round((moved / size.plot) * view.span)), view.span);
+const same = (one, other) => one === other;
+const describeChosen = () => chosen && describe({ bands: [chosen] });
+const fitBlock = (block) => fit(block.bands[0].start, block.bands.at(-1).end);
 
-let drag = null;
-stage.addEventListener("pointerdown", (event) => {
-  if (event.button === 0) drag = { y: event.clientY, low: view.low, moved: false, touch: event.pointerType === "touch" };
-});
-stage.addEventListener("pointermove", (event) => {
-  if (drag && !drag.touch) {
-    const moved = event.clientY - drag.y;
-    if (!drag.moved && Math.abs(moved) < 4) return;
-    if (!drag.moved) {
-      drag.moved = true;
-      stage.setPointerCapture(event.pointerId);
-      stage.classList.add("dragging");
-    }
-    look(drag.low + BigInt(Math.round((moved / size.plot) * view.span)), view.span);
-    return;
-  }
-  const block = under(event);
-  if (block !== hovered) {
-    hovered = block;
-    describe(block ?? (chosen && { bands: [chosen] }));
-    redraw();
-  }
-});
-for (const end of ["pointerup", "pointercancel"]) {
-  stage.addEventListener(end, (event) => {
-    const clicked = end === "pointerup" && drag && !drag.moved;
-    drag = null;
-    stage.classList.remove("dragging");
-    const block = clicked && under(event);
-    if (!block) return;
-    if (block.bands.length === 1) choose(block.bands[0]);
-    else describe(block);
-  });
+function pick(block) {
+  if (block.bands.length === 1) choose(block.bands[0]);
+  else describe(block);
 }
-stage.addEventListener("pointerleave", () => {
-  if (hovered) redraw();
-  hovered = null;
-  if (chosen) describe({ bands: [chosen] });
-});
-stage.addEventListener("dblclick", (event) => {
-  const block = under(event);
-  if (block) fit(block.bands[0].start, block.bands.at(-1).end);
-});
 
 for (const place of places) place.button.addEventListener("click", () => fit(place.start, place.end));
 byId("zoom-in").addEventListener("click", () => zoomHere(0.5));
 byId("zoom-out").addEventListener("click", () => zoomHere(2));
 byId("up").addEventListener("click", () => shift(0.3));
 byId("down").addEventListener("click", () => shift(-0.3));
-byId("back").addEventListener("click", back);
-
-new ResizeObserver(redraw).observe(stage);
-matchMedia("print").addEventListener("change", draw);
-draw();
+begin();
