@@ -3,8 +3,8 @@
 How: each of the two runs a loop of compiled code around one function of the C library (c_stream.py), so that
 nothing of Python runs between the switches and no compiler is needed.
 
-- pipe: one writes, the other reads, a byte at a time. The pipe holds one packet only (O_DIRECT of pipe(2), one
-  page), so that the writer has to wait for the reader, as the reader for the writer.
+- pipe: one writes, the other reads, a byte at a time. The pipe has room for one packet only (O_DIRECT of
+  pipe(2), one page), so that the writer has to wait for the reader, as the reader for the writer.
 - futex: both call pthread_barrier_wait(3) of a barrier for two. The first to come sleeps (FUTEX_WAIT), the
   second wakes it (FUTEX_WAKE).
 - yield: both call sched_yield(2).
@@ -43,7 +43,7 @@ from kintro.observers.cost_switch_records import (
     indirect,
 )
 from kintro.sources import c_loop, c_stream, cpu
-from kintro.sources.ping_pong import Job, Pair
+from kintro.sources.ping_pong import Job, Pair, Run
 
 RUNS = 50  # by default
 CALLS = 2000  # in a run, by each
@@ -159,11 +159,11 @@ class Court:
         """A ping-pong, and as many calls of each kind without it."""
         one, other = self.pair.run(*self.jobs(what))
         alone = [self.pair.run(job)[0] for job in self.jobs(what if what == "yield" else f"{what} alone")]
-        return Sample((one, other), sum(run.cpu_ns for run in alone))
+        return _sample(one, other, sum(run.cpu_ns for run in alone))
 
     def with_set(self, size_bytes: int) -> Sample:
         """The same by sched_yield, with a working set of that size for each."""
-        # A string of one byte takes no time, and has all the rest in it.
+        # A string of one byte takes no time to read; one of none would call nothing.
         texts, calls = [text.address(max(size_bytes, 1)) for text in self._texts], SET_CALLS[size_bytes]
         ours = [Job(*job) for job in zip(self._streams["yield"], (calls,) * 2, texts, (BEFORE,) * 2)]
         one, other = self.pair.run(*ours)
@@ -171,7 +171,13 @@ class Court:
             self.pair.run(Job(stream, calls, text, BEFORE))[0].cpu_ns
             for stream, text in zip(self._streams["yield"], texts)
         ]
-        return Sample((one, other), sum(alone))
+        return _sample(one, other, sum(alone))
+
+
+def _sample(one: Run, other: Run, alone_ns: int) -> Sample:
+    if not one.switches + other.switches:
+        raise KintroError("the scheduler lets one task go on and on, without a switch", None, EX_UNAVAILABLE)
+    return Sample((one, other), alone_ns)
 
 
 def _make_barrier(address: int, parties: int, between_processes: bool) -> None:

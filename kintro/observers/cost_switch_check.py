@@ -6,12 +6,16 @@ Not while anything is timed: a switch that the probe counts costs more.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from kintro.errors import KintroError
 from kintro.observers.cost_switch_records import Check, Way
 from kintro.sources import host
 from kintro.sources.bpf import Loading
 from kintro.sources.ping_pong import Job, Pair
+
+if TYPE_CHECKING:
+    from kintro.sources.probe import Probe
 
 
 def checks(
@@ -41,7 +45,7 @@ def checks(
         loading.close()
 
 
-def _check(probe: object, way: Way, pair: Pair, jobs: tuple[Job, Job]) -> Check:
+def _check(probe: Probe, way: Way, pair: Pair, jobs: tuple[Job, Job]) -> Check:
     from kintro.observers import switches, switches_read
 
     before = pair.counts()
@@ -51,7 +55,11 @@ def _check(probe: object, way: Way, pair: Pair, jobs: tuple[Job, Job]) -> Check:
     account = switches.account(switches_read.read(probe), first, whole_system=True, moving=True)
     tids = {tid for _, tid in pair.tasks}
     tasks = {slot: task for slot, task in account.tasks.items() if task.name.tid in tids}
-    swaps = [s.times for (prev, after_), s in account.pairs.items() if prev != after_ and {prev, after_} == set(tasks)]
+    swaps = [
+        found.times
+        for (prev, following), found in account.pairs.items()
+        if prev != following and {prev, following} == set(tasks)
+    ]
     return Check(
         *way,
         sum(task.voluntary for task in tasks.values()),

@@ -120,7 +120,11 @@ def direct(way: Way, calls: int, samples: Sequence[Sample]) -> Direct:
 
 
 def indirect(
-    between: str, size_bytes: int, samples: Sequence[Sample], none: Sequence[Sample], works_ns: Sequence[float]
+    between: str,
+    size_bytes: int,
+    samples: Sequence[Sample],
+    none: Sequence[Sample],
+    works_ns: Sequence[float],
 ) -> Indirect:
     """The account of a working set's samples. `none`: of the same rounds, without one."""
     return Indirect(
@@ -132,5 +136,3 @@ def indirect(
         spread([sample.ns for sample in samples]),
         spread([sample.ns - empty.ns for sample, empty in zip(samples, none)]),
     )
-
-

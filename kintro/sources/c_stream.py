@@ -1,7 +1,7 @@
 """A loop of compiled code around any function of the C library, whatever it returns; no compiler is needed.
 
 lfind(3) calls a function again and again as long as that does not return 0 (c_loop.py), with two arguments
-that do not change. Many return 0: sched_yield(2), pthread_barrier_wait(3). So between the two a stream is put:
+that do not change. Many return 0: sched_yield(2), pthread_barrier_wait(3). So a stream is put in between:
 fopencookie(3) makes a FILE of which writing is done by a function that it is given. Without a buffer each
 fputc(3) is one call of that function, with an argument of our own, the address of the byte and the length 1;
 which is also what read(2) and write(2) want. fputc returns the byte, or EOF where the function returned
@@ -59,7 +59,7 @@ def close(stream: int) -> None:
 
 
 def turns(stream: int, text: int | None, calls: int) -> None:
-    """Calls the stream's function so often. `text`: the address of a C string that is read before each call."""
+    """Calls the stream's function so often. `text`: address of a C string that is read before each call."""
     name, first = ("fputc_unlocked", BYTE) if text is None else ("fputs_unlocked", text)
     c_loop.calls(c_loop.address(name), first, stream, calls)
 

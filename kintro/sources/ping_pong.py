@@ -67,8 +67,10 @@ class Pair:
     def __enter__(self) -> Pair:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         try:
+            everything = [end for pair in pairs for end in pair]
             shares = [pairs] if self._threads else [[pair] for pair in pairs]
-            self._pids = [_forked([theirs for _, theirs in share]) for share in shares]
+            for share in shares:
+                self._pids.append(_forked([theirs for _, theirs in share], everything))
             for ours, theirs in pairs:
                 theirs.close()
                 ours.settimeout(TIMEOUT_S)
@@ -98,6 +100,8 @@ class Pair:
     def _receive(self, number: int, form: struct.Struct) -> tuple[int, ...]:
         try:
             told = self._sockets[number].recv(form.size)
+        except ConnectionError:
+            told = b""
         except OSError as error:
             raise KintroError(f"the ping-pong does not end: {error}", None, EX_UNAVAILABLE) from error
         if not told:
@@ -126,8 +130,8 @@ def _status(pid: int, tid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
-def _forked(sockets: Sequence[socket.socket]) -> int:
-    """The pid of a child with a thread that works for each socket."""
+def _forked(sockets: Sequence[socket.socket], others: Sequence[socket.socket]) -> int:
+    """The pid of a child with a thread that works for each socket; of the others it keeps none open."""
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -135,6 +139,8 @@ def _forked(sockets: Sequence[socket.socket]) -> int:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent ends us
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        for other in set(others) - set(sockets):
+            other.close()  # so that who is gone can be told by its socket
         if os.getppid() == parent:
             for more in sockets[1:]:
                 threading.Thread(target=_work, args=(more,)).start()
