@@ -2,9 +2,9 @@
 
 perf bench sched pipe sends a word to and fro through two pipes, between processes or (-T) threads: each turn
 is two writes, two reads and two switches, where kintro's pipe needs one write and one read. The C program
-does with barriers and sched_yield what kintro does, in loops of its own. All on one CPU, taking turns. Time is
-CPU time of the two for each switch counted, system calls included: so to kintro's those that it has subtracted
-are added again, for the pipe twice. Needs gcc.
+does with barriers and sched_yield what kintro does, in loops of its own. All on one CPU, taking turns. Time
+is CPU time of the two for each switch counted, system calls included: so to kintro's those that it has
+subtracted are added again, for the pipe twice. Needs gcc.
 """
 
 from __future__ import annotations
