@@ -19,7 +19,8 @@ class Sample(NamedTuple):
     """One run of a ping-pong."""
 
     runs: tuple[Run, Run]  # of the two
-    alone_ns: int  # CPU time of as many calls without a switch
+    alone_ns: int  # CPU time of as many calls, each by one alone
+    alone_switches: int = 0  # during those, to other programs
 
     @property
     def switches(self) -> int:
@@ -31,8 +32,13 @@ class Sample(NamedTuple):
 
     @property
     def ns(self) -> float:
-        """What a switch took: the time that the calls alone do not take, for each switch made."""
-        return (self.cpu_ns - self.alone_ns) / self.switches
+        """What a switch took: the time that the calls alone do not take, for each switch more than there."""
+        return (self.cpu_ns - self.alone_ns) / (self.switches - self.alone_switches)
+
+    @property
+    def calls_ns(self) -> float:
+        """What the calls took, for one switch."""
+        return (self.alone_ns - self.alone_switches * self.ns) / self.switches
 
 
 class Spread(NamedTuple):
@@ -114,7 +120,7 @@ def direct(way: Way, calls: int, samples: Sequence[Sample]) -> Direct:
         sum(run.voluntary for run in runs),
         sum(run.involuntary for run in runs),
         len(samples),
-        percentile([sample.alone_ns / sample.switches for sample in samples], 0.5),
+        percentile([sample.calls_ns for sample in samples], 0.5),
         spread([sample.ns for sample in samples]),
     )
 

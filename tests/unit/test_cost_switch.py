@@ -191,6 +191,8 @@ def report(checks: tuple[Check, ...] | None = (), most_ns: int = 9_000) -> Repor
 def test_what_a_switch_took() -> None:
     one = sample(4, 1000)
     assert (one.switches, one.cpu_ns, one.ns) == (4, 4100, 1000)
+    disturbed = Sample((Run(5100, 4, 0), Run(0, 1, 0)), 1100, 1)  # alone 100, and a switch of 1000
+    assert (disturbed.ns, disturbed.calls_ns) == (1000, 20)
     found = cost_switch_records.direct(("pipe", "threads"), 3, [one, sample(8, 3000, 800)])
     assert (found.calls, found.voluntary, found.involuntary, found.switches) == (6, 10, 2, 12)
     assert (found.calls_ns, found.spread.median_ns, found.spread.low_ns) == (62.5, 2000, None)
