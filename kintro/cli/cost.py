@@ -6,28 +6,40 @@ import argparse
 import importlib
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kintro.cli import tracing
 from kintro.cli.signals import Signals
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
-    from kintro.observers.cost_records import Report
 
 HELP = "measure what entering the kernel costs on this machine"
 DESCRIPTION = """Measures what things cost on this machine, side by side and pinned to a CPU. syscall: a
 function call, a call that the vDSO answers in user mode, the cheapest system call, a page fault; and which
-mitigations of CPU weaknesses are on, on which much of it depends. Needs neither root nor a compiler."""
+mitigations of CPU weaknesses are on, on which much of it depends. switch: a context switch between two
+processes and between two threads, by pipe, futex and sched_yield, and what it takes more when each has memory
+to work on. Needs neither root nor a compiler."""
 EPILOG = """examples:
   kintro cost syscall                    a function call, a system call, a page fault
+  kintro cost switch                     a context switch
+  sudo kintro cost switch                also with kintro's probe, which counts the switches too
   kintro cost syscall --cpu 0            on that CPU
   kintro cost syscall --runs 5000        for quieter figures
-  kintro cost syscall --json | jq '.costs[] | {what, median_ns, ratio}'"""
+  kintro cost syscall --json | jq '.costs[] | {what, median_ns, ratio}'
+  kintro cost switch --json | jq '.switches[] | {what, between, median_ns, low_ns, high_ns}'"""
 
-# Each has a function `measure(runs, on, stop)` that gives a Report.
-SUBJECTS = {"syscall": "kintro.observers.cost_syscall"}
-RUNS = 500
+
+class Subject(NamedTuple):
+    measures: str  # a module with `measure(runs, on, stop)` that gives a report, which has a `machine`
+    tells: str  # a module with `tables`, `summary_lines` and `as_json` of the report
+    runs: int  # by default
+
+
+SUBJECTS = {
+    "syscall": Subject("kintro.observers.cost_syscall", "kintro.observers.cost_text", 500),
+    "switch": Subject("kintro.observers.cost_switch", "kintro.observers.cost_switch_text", 50),
+}
 RUNS_MAX = 100_000
 CPUS_MAX = 1 << 16
 WIDTH = 80  # where there is no terminal
@@ -36,8 +48,10 @@ WIDTH = 80  # where there is no terminal
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", choices=tuple(SUBJECTS), help="what to measure")
     parser.add_argument(
-        "--runs", type=_runs, default=RUNS, metavar="N", help="of each, taking turns (default: %(default)s)"
-    )
+        "--runs", type=_runs, metavar="N",
+        help="of each, taking turns "
+        f"(default: {', '.join(f'{subject.runs} for {name}' for name, subject in SUBJECTS.items())})",
+    )  # fmt: skip
     parser.add_argument("--cpu", type=_cpu, metavar="N", help="on this CPU (default: where kintro is)")
     tracing.add_output_options(parser, "one JSON document")
 
@@ -56,37 +70,37 @@ def _cpu(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     from kintro.cli.output import Output
-    from kintro.observers import cost_text
     from kintro.renderers import jsonl
 
     with Signals() as signals:
-        subject = importlib.import_module(SUBJECTS[args.subject])
-        if args.runs > RUNS and sys.stderr.isatty():
-            print(f"measuring {args.runs} times, until Ctrl-C at the latest …", file=sys.stderr)
+        subject = SUBJECTS[args.subject]
+        runs = args.runs or subject.runs
+        measures, tells = map(importlib.import_module, (subject.measures, subject.tells))
+        if runs > subject.runs and sys.stderr.isatty():
+            print(f"measuring {runs} times, until Ctrl-C at the latest …", file=sys.stderr)
         # Told to end, it shows what it has by then.
-        report = subject.measure(args.runs, args.cpu, lambda: signals.told_to_end(None))
+        report = measures.measure(runs, args.cpu, lambda: signals.told_to_end(None))
         output = Output(args.output)
         if args.json:
-            output.line(jsonl.line(cost_text.as_json(report)))
+            output.line(jsonl.line(tells.as_json(report)))
         else:
-            _print(output, report)
+            _print(output, report, tells)
         output.flush()
     if output.error is not None:
         raise output.error
     return 0
 
 
-def _print(output: Output, report: Report) -> None:
+def _print(output: Output, report: Any, tells: Any) -> None:
     from kintro.observers import cost_text
     from kintro.renderers import terminal
 
     width, colour = output.width or WIDTH, output.colour
-    wide = cost_text.is_wide(width)
-    rows = [cost_text.row(cost, wide) for cost in report.costs]
-    for line in terminal.lines(cost_text.columns(wide), rows, width, colour):
-        output.line(line)
-    output.line("")
-    for text in cost_text.summary_lines(report):
+    for shown, rows in tells.tables(report, width):
+        for line in terminal.lines(shown, rows, width, colour):
+            output.line(line)
+        output.line("")
+    for text in tells.summary_lines(report):
         for line in textwrap.wrap(text, width):
             output.line(line)
     output.line("")

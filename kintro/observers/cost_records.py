@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kintro.sources import cpu as cpus
+
+CONFIDENCE = 0.95
 
 
 class Runs(NamedTuple):
@@ -77,6 +80,19 @@ def costs(measured: Iterable[Runs]) -> tuple[Cost, ...]:
             )
         )
     return tuple(found)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Between which two of the values the true median lies, with a probability of CONFIDENCE or more.
+
+    By order statistics: of n values each is below the true median with probability 1/2, however they are
+    spread, so that how many are is binomial. None: there are too few for that, fewer than 6.
+    """
+    ordered, number = sorted(values), len(values)
+    outside, below = 0.0, 0
+    while (outside := outside + math.comb(number, below) / 2**number) <= (1 - CONFIDENCE) / 2:
+        below += 1
+    return (ordered[below - 1], ordered[number - below]) if below else None
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -31,6 +31,12 @@ def columns(wide: bool) -> tuple[Column, ...]:
     return (*_COLUMNS, Column("HOW", None)) if wide else _COLUMNS
 
 
+def tables(report: Report, width: int | None) -> Iterator[tuple[tuple[Column, ...], list[tuple[Cell, ...]]]]:
+    """Columns and rows of each table; here it is one."""
+    wide = is_wide(width)
+    yield columns(wide), [row(cost, wide) for cost in report.costs]
+
+
 def row(cost: Cost, wide: bool) -> tuple[Cell, ...]:
     """Cells of `columns`."""
     spans = (cost.median_ns, cost.min_ns, cost.p10_ns, cost.p90_ns)
@@ -60,29 +66,42 @@ def mitigations(machine: Machine) -> Iterator[tuple[Cell, Cell]]:
 
 def summary_lines(report: Report) -> list[str]:
     """What it was measured on, and what it comes to."""
-    machine = report.machine
-    runs = report.costs[0].runs
+    return [on_which(report.machine, report.costs[0].runs), *report.findings]
+
+
+def on_which(machine: Machine, runs: int) -> str:
     where = f"CPU {machine.cpu}" + (f" ({printable(machine.cpu_model)})" if machine.cpu_model else "")
     first = f"{runs:,} {'run' if runs == 1 else 'runs'} of each, taking turns, on {where}"
     first += (
         f"; kernel {printable(machine.kernel)}, clock source {printable(machine.clocksource or 'unknown')}"
     )
-    return [first, *report.findings]
+    return first
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    machine = report.machine._asdict()
     return {
         "type": "cost",
         "subject": report.subject,
-        **{name: machine[name] for name in ("cpu", "cpu_model", "kernel", "clocksource")},
+        **machine_json(report.machine),
         **report.facts,
         "costs": [_cost_json(cost) for cost in report.costs],
-        "mitigations": machine["mitigations"],
+        "mitigations": report.machine.mitigations,
     }
+
+
+def machine_json(machine: Machine) -> dict[str, Any]:
+    """All but the mitigations, which come last."""
+    fields = machine._asdict()
+    del fields["mitigations"]
+    return fields
 
 
 def _cost_json(cost: Cost) -> dict[str, Any]:
     fields = cost._asdict()
     del fields["label"], fields["how"]
+    return rounded(fields)
+
+
+def rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Picoseconds are enough."""
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}

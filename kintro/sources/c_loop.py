@@ -41,6 +41,15 @@ def calls_ns(function: int, first: int, second: int, calls: int) -> int | None:
     return taken_ns if found is None else None
 
 
+def calls(function: int, first: int, second: int, number: int) -> None:
+    """Calls the function at an address so often, with two arguments. It must never return 0.
+
+    ValueError if it did; `second` must not be 0, for that to be seen.
+    """
+    if _lfind(first, second, ctypes.byref(ctypes.c_size_t(number)), 0, function) is not None:
+        raise ValueError("the function returned 0")
+
+
 class Touched(NamedTuple):
     """What it took to write a byte to each page of memory, and the page faults that the kernel counted."""
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from test_output import on_a_terminal
 
 from kintro.cli import main
-from kintro.cli.cost import RUNS, SUBJECTS
+from kintro.cli.cost import SUBJECTS
 from kintro.errors import EX_UNAVAILABLE, EX_USAGE, KintroError
 from kintro.observers import cost_syscall, cost_text
 from kintro.observers.cost_records import Machine, Report, Runs, costs, percentile
@@ -227,8 +227,7 @@ def test_which_mitigations_are_on() -> None:
 
 
 def test_what_is_written_twice_is_the_same() -> None:
-    assert RUNS == cost_syscall.RUNS
-    assert SUBJECTS["syscall"] == cost_syscall.__name__
+    assert SUBJECTS["syscall"] == (cost_syscall.__name__, cost_text.__name__, cost_syscall.RUNS)
 
 
 @pytest.mark.parametrize(
