@@ -1,4 +1,4 @@
-"""`kintro ancestry PID`: a process and its ancestors, up to the root; with a session also those that ended."""
+"""`kintro ancestry PID`: a process and its ancestors up to the root; with a session also ended ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kintro.errors import EX_NOINPUT, KintroError
 
 HELP = "see a process's ancestors up to the root, with a session also those that have ended"
 DESCRIPTION = """Shows the parent of a process, its parent, and so on up to the root, with start time, user,
-process group, session, namespaces and command line. /proc only knows the parent that a process has now. With a
-session that trace-fork kept, the chain leads through ancestors that have ended, and tells who took whose
+process group, session, namespaces and command line. /proc only knows the parent that a process has now. With
+a session that trace-fork kept, the chain leads through ancestors that have ended, and tells who took whose
 children. Needs no root."""
 EPILOG = """examples:
   kintro ancestry $$                     this shell's ancestors
@@ -25,7 +25,7 @@ EPILOG = """examples:
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "pid", metavar="PID", type=tracing.pid, help="the process; with --traced one that has ended, too"
+        "pid", metavar="PID", type=tracing.pid, help="the process; with --traced an ended one, too"
     )
     parser.add_argument("--traced", metavar="DIR", help="a session of trace-fork --save")
     tracing.add_output_options(parser, "one JSON document")
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     begin: Mapping[str, int] = {}
     if args.traced is None:
         chain = read_chain(args.pid)
-        processes = {process.pid: process for process in chain}
+        processes: Mapping[int, Any] = {process.pid: process for process in chain}
         known: Mapping[Any, Any] = {}
     else:
         known, begin, processes = _session(args.traced)

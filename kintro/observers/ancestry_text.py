@@ -110,12 +110,10 @@ def notes(found: Ancestry, traced: bool) -> list[str]:
     elif top.process is not None:
         lines.append(f"not up to the root: process {top.process.ppid}, its parent, may not be seen")
     else:
-        lines.append(
-            "not up to the root: the first was there before the session, and who its parent was is lost"
-        )
+        parent = f" {top.life.ppid}" if top.life is not None and top.life.ppid else ""
+        lines.append(f"not up to the root: nothing is known of its parent{parent}, which ended")
     if not traced:
-        adopted = "who ended before is lost: `kintro trace-fork --save` keeps it, for --traced"
-        lines.append(adopted)
+        lines.append("who ended before is lost: `kintro trace-fork --save` keeps it, for --traced")
     if found.others:
         plural = "" if found.others == 1 else "es"
         lines.append(f"in the session, {found.others} other process{plural} had this pid at another time")
@@ -140,7 +138,7 @@ def _as_json(ancestor: Ancestor) -> dict[str, Any]:
     end = life.exit if life is not None else None
     fields: dict[str, Any] = {
         "pid": ancestor.pid,
-        "ppid": None,
+        "ppid": life.ppid if life is not None else None,
         "start_time_ns": life.start_time_ns if life is not None else None,
         "alive": process is not None,
         "comm": life.comm if life is not None else None,
