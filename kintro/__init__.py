@@ -1,6 +1,6 @@
 """kintro: what the Linux kernel does with processes, seen on the running kernel and proved by its counters.
 
-What the command line does, a program or a notebook can: `from kintro import lifecycle, memory, syscalls`.
+What the command line does, a program or a notebook can: `from kintro import lifecycle, memory, tree`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["calls", "lifecycle", "memory", "syscalls"]
+__all__ = ["calls", "lifecycle", "memory", "pids", "syscalls", "tree"]
 
 
 def __getattr__(name: str) -> ModuleType:

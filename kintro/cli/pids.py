@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 HELP = "see how many process ids are in use and left, and how fast they are given out"
 DESCRIPTION = """Shows from where and up to where ids are given out to processes and threads, the last one,
-those in use and those free, how fast they go, when the kernel's counter starts over and when an id comes again
-at that rate; as root also the pid namespaces below. With --watch (root) each id as it is given out, those that are
-skipped, and where the counter starts over."""
+those in use and those free, how fast they go, when the kernel's counter starts over and when an id comes
+again at that rate; as root also the pid namespaces below. With --watch (root) each id as it is given out,
+those that are skipped, and where the counter starts over."""
 EPILOG = """examples:
   kintro pids                            what is so now, and the rate over a second
   kintro pids -i 10                      the rate over ten seconds
