@@ -82,10 +82,12 @@ class Allocation:
             self._last, self._unseen = number, range(self._unseen.start, number)
         elif number == last + 1:
             self._last = number
+        elif self._came_late(number):
+            pass
         elif number > last:
             self._skip(fork.ts_ns, last + 1, number - 1)
             self._last = number
-        elif not self._came_late(number):
+        else:
             pid_max = self._pid_max()
             if pid_max is not None:
                 self._skip(fork.ts_ns, last + 1, pid_max - 1)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,21 +19,23 @@ from kintro.sources import ancestors, processes
 from kintro.sources.processes import TICK_NS, Process, Snapshot, read_process, read_snapshot
 
 STORM = """
-import os, sys, time
-def forks(depth):
-    for _ in range(3):
-        if os.fork() == 0:
-            if depth:
-                forks(depth - 1)
-            os._exit(0)
-end = time.monotonic() + float(sys.argv[1])
-while time.monotonic() < end:
-    forks(2)
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+import ctypes, os, sys, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come here
+end, first = time.monotonic() + float(sys.argv[1]), os.getpid()
+for _ in range(4):
+    if os.fork() == 0:
+        while time.monotonic() < end and os.getppid() == first:
+            pid = os.fork()
+            if pid == 0:
+                os.fork() or os.fork()
+                os._exit(0)  # before its children, as the case may be
+            os.waitpid(pid, 0)
+        os._exit(0)
+try:
+    while True:
+        os.waitpid(-1, 0)
+except ChildProcessError:
+    pass
 """
 
 
@@ -83,17 +84,19 @@ def test_every_process_is_as_psutil_has_it() -> None:
 
 def test_every_process_is_as_ps_has_it() -> None:
     fields = "pid,ppid,pgid,sid,nlwp,ruid,euid,comm:64"
+    snapshot = read_snapshot()
     lines = subprocess.run(["ps", "-e", "-o", fields], capture_output=True, text=True, check=True).stdout
     said = {int(line.split(None, 1)[0]): line.split(None, 7) for line in lines.splitlines()[1:]}
     compared = 0
-    for process, words in stable(lambda pid: said.get(pid), read_snapshot()):
+    for process, words in stable(lambda pid: said.get(pid), snapshot):
         if not isinstance(words, list) or " <defunct>" in words[7]:
             continue
         ours = (
             process.pid, process.ppid, process.pgid, process.sid, process.threads, process.uid, process.euid,
         )  # fmt: skip
         assert ours == tuple(map(int, words[:7]))
-        assert process.comm.decode(errors="replace").strip() == words[7].strip()
+        if not process.is_kernel_thread:  # a worker's name tells what it does
+            assert process.comm.decode(errors="replace").strip() == words[7].strip()
         compared += 1
     assert compared > 20
 
@@ -121,16 +124,15 @@ def assert_a_tree(snapshot: Snapshot) -> None:
 
 
 def test_a_snapshot_in_a_storm_of_forks_is_a_tree() -> None:
-    with storm(30) as running:
+    with storm(60):
         vanished = below = rounds = 0
-        deadline = time.monotonic() + 25
-        while rounds < 30 or not (vanished and below):
-            assert time.monotonic() < deadline, "a storm in which nothing ended while it was read"
+        while rounds < 5 or not (vanished and below):
+            assert rounds < 500, "a storm in which nothing ended while it was read"
             snapshot = read_snapshot(threads=bool(rounds % 2))
             assert_a_tree(snapshot)
             assert snapshot.hidden_parents == frozenset() or os.geteuid() != 0
             vanished += snapshot.vanished
-            below += sum(process.ppid == running.pid for process in snapshot.processes.values())
+            below += sum(STORM.encode() in process.argv for process in snapshot.processes.values()) - 1
             rounds += 1
 
 
@@ -257,8 +259,8 @@ def test_what_nobody_may_see() -> None:
     """Without privileges every process is seen; the namespaces of others are not."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    seen = as_nobody(lambda: [len(read_snapshot().processes), ancestors.read_namespaces(1)["pid"]])
-    assert seen[0] >= len(psutil.pids()) * 0.8 and seen[1] is None
+    seen = as_nobody(lambda: [sorted(read_snapshot().processes), ancestors.read_namespaces(1)["pid"]])
+    assert {1, os.getpid(), os.getppid()} <= set(seen[0]) and seen[1] is None
 
 
 def test_hidepid() -> None:
