@@ -16,6 +16,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def read_snapshot(root: Path = ROOT, threads: bool = False) -> Snapshot:
 
 def read_process(pid: int, root: Path = ROOT, threads: bool = False) -> Process | None:
     """None if there is no such process. PermissionError if /proc does not let it be read."""
-    folder = root / f"proc/{pid}"
+    folder = f"{_proc(root)}/{pid}"
     try:
         stat = procfs.parse_stat(_content(f"{folder}/stat"))
         status = _content(f"{folder}/status")
@@ -116,9 +117,15 @@ def read_process(pid: int, root: Path = ROOT, threads: bool = False) -> Process 
 def inode(pid: int, root: Path = ROOT) -> int | None:
     """A number that stands for the process which has this pid; None if there is none."""
     try:
-        return os.stat(f"{root / 'proc'}/{pid}").st_ino
+        return os.stat(f"{_proc(root)}/{pid}").st_ino
     except OSError:
         return None
+
+
+@cache
+def _proc(root: Path) -> str:
+    """As text: to join paths takes longer than the kernel takes to open a file."""
+    return str(root / "proc")
 
 
 class _Reading:
@@ -241,10 +248,10 @@ def _ids(status: bytes) -> tuple[int, int, int, tuple[int, ...]]:
     return tgid, uid, euid, ns_pids
 
 
-def _threads(folder: Path, pid: int) -> tuple[Thread, ...]:
+def _threads(folder: str, pid: int) -> tuple[Thread, ...]:
     """Those that are there when they are looked at: what begins or ends meanwhile may be there or not."""
     found = []
-    for tid in sorted(map(int, os.listdir(folder / "task"))):
+    for tid in sorted(map(int, os.listdir(f"{folder}/task"))):
         if tid == pid:
             continue
         try:
