@@ -13,7 +13,6 @@ any user, except where /proc is mounted with hidepid.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -26,8 +25,6 @@ from kintro.sources.host import ROOT
 
 ARGV_MAX = 32768  # bytes of a command line that are kept, as probes/lifecycle.c does
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
-_STATUS = re.compile(rb"^Tgid:\t(\d+)|^Uid:\t(\d+)\t(\d+)|^NSpid:\t([\d\t]+)", re.MULTILINE)
 
 
 class Thread(NamedTuple):
@@ -236,16 +233,16 @@ def _content(path: str, most: int = 1 << 24) -> bytes:
 
 def _ids(status: bytes) -> tuple[int, int, int, tuple[int, ...]]:
     """(tgid, uid, euid, ns_pids) of /proc/PID/status, without parsing the rest of it."""
-    tgid = uid = euid = -1
-    ns_pids: tuple[int, ...] = ()
-    for found in _STATUS.finditer(status):
-        if found[1]:
-            tgid = int(found[1])
-        elif found[2]:
-            uid, euid = int(found[2]), int(found[3])
-        else:
-            ns_pids = tuple(map(int, found[4].split()))
-    return tgid, uid, euid, ns_pids
+
+    def numbers(key: bytes) -> list[int]:
+        start = status.find(key)
+        if start < 0:
+            return []
+        start += len(key)
+        return list(map(int, status[start : status.find(b"\n", start)].split()))
+
+    uids = numbers(b"\nUid:\t")
+    return numbers(b"\nTgid:\t")[0], uids[0], uids[1], tuple(numbers(b"\nNSpid:\t"))
 
 
 def _threads(folder: str, pid: int) -> tuple[Thread, ...]:
