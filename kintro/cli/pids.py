@@ -77,7 +77,8 @@ def _report(args: argparse.Namespace, signals: Signals) -> int:
         output.line(jsonl.line(text.as_json(report)))
     else:
         for line in terminal.table(text.facts(report)).splitlines():
-            output.line(line.rstrip())
+            if line.strip():  # the table has no headings
+                output.line(line.rstrip())
         if report.namespaces:
             output.line("")
             for line in terminal.table(text.namespaces(report.namespaces)).splitlines():
