@@ -29,6 +29,7 @@ PACKAGES = (
     "libbpf-tools",
     "linux-perf",
     "procps",
+    "psmisc",
     "python3-bpfcc",
     "smem",
     "strace",

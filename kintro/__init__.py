@@ -9,7 +9,7 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["calls", "lifecycle", "memory", "switches", "syscalls", "task"]
+__all__ = ["calls", "lifecycle", "memory", "pids", "switches", "syscalls", "task", "tree"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -31,6 +31,7 @@ class Saver:
         self, args: argparse.Namespace, defines: Mapping[str, int], dtypes: Mapping[str, Any], more: Any
     ) -> None:
         """Begins the session. `more`: what the verb wants to be kept. KintroError if that cannot be."""
+        from kintro.sources import host
         from kintro.sources.session import SessionWriter
 
         uname = os.uname()
@@ -42,6 +43,7 @@ class Saver:
             "kernel": uname.release,
             "machine": uname.machine,
             "host": uname.nodename,
+            "boot_id": host.boot_id(),
             "clock": "CLOCK_MONOTONIC",
             "begin_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),  # until `close` tells it exactly
             "begin_realtime_ns": time.time_ns(),

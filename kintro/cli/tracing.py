@@ -21,12 +21,12 @@ EVENTS = "JSON Lines, one object for each event"
 def add_options(parser: argparse.ArgumentParser, json: str = EVENTS, save: bool = True) -> None:
     """The options that mean the same in every tracing verb. `save`: there are events to keep."""
     which = parser.add_argument_group("what to trace (default: the whole system)")
-    which.add_argument("-p", "--pid", type=_pid, help="this process and its descendants")
+    which.add_argument("-p", "--pid", type=pid, help="this process and its descendants")
     which.add_argument("--no-follow", action="store_true", help="with -p: not its descendants")
     which.add_argument("-u", "--user", metavar="USER", help="processes of this user (name or uid)")
     which.add_argument("--comm", metavar="NAME", help="processes of this name, as `ps -o comm` shows it")
     which.add_argument("--cgroup", metavar="PATH", help="processes in this cgroup v2 folder or below")
-    which.add_argument("--pid-namespace", metavar="PID", type=_pid, help="processes in PID's pid namespace")
+    which.add_argument("--pid-namespace", metavar="PID", type=pid, help="processes in PID's pid namespace")
     which.add_argument("--as-root", action="store_true", help="run COMMAND as root, not as the calling user")
     which.add_argument(
         "command", nargs="*", metavar="-- COMMAND", help="run this, trace it and what it starts"
@@ -43,7 +43,7 @@ def add_output_options(group: Any, json: str = EVENTS) -> None:
     group.add_argument("--json", action="store_true", help=json)
 
 
-def _pid(text: str) -> int:
+def pid(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
         raise argparse.ArgumentTypeError(f"{text!r} is not a process id")
     return int(text)

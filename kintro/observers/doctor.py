@@ -26,7 +26,8 @@ TRACING = (
     "kernel", "BTF", "kernel structs", "bpf(2)", "lockdown", "capabilities", "bcc", "Python packages",
     "pid namespace", "memory",
 )  # fmt: skip
-OFFLINE = dict.fromkeys(("cost", "replay", "doctor", "completion"), ("Python packages",))
+_OFFLINE = ("tree", "ancestry", "pids", "cost", "replay", "doctor", "completion")
+OFFLINE = dict.fromkeys(_OFFLINE, ("Python packages",))
 LOADING = {*TRACING} - {"pid namespace"}  # that one keeps no probe from being loaded
 
 SUDO = "sudo kintro doctor"

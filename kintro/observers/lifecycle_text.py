@@ -48,7 +48,7 @@ def _told(event: Event) -> tuple[int | None, str, str]:
         return event.ppid, _program(event), "good"
     if isinstance(event, Exit):
         who = "" if event.process else f"thread {event.tid} "
-        return event.ppid, f"{who}{_end(event)} after {duration(event.lifetime_ns)}", _exit_meaning(event)
+        return event.ppid, f"{who}{end_of(event)} after {duration(event.lifetime_ns)}", _exit_meaning(event)
     if event.new_ppid is None:
         return None, f"from {event.old_ppid} to a parent that could not be read", "changed"
     zombie = ", a zombie" if event.zombie else ""
@@ -61,7 +61,7 @@ def _program(event: Exec) -> str:
     return command_line(event.argv) + (" …(more)" if event.argv_truncated else "")
 
 
-def _end(event: Exit) -> str:
+def end_of(event: Exit) -> str:
     if event.signal:
         return event.signal + (" (core dumped)" if event.core_dumped else "")
     return f"exit {event.exit_code}"

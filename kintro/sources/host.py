@@ -82,6 +82,11 @@ def lockdown(root: Path = ROOT) -> str | None:
     return match[1] if match else None
 
 
+def boot_id(root: Path = ROOT) -> str | None:
+    """A name for the time since this machine was booted (proc_sys_kernel(5), random/boot_id)."""
+    return read_text("proc/sys/kernel/random/boot_id", root)
+
+
 def pid_namespace(pid: int | str = "self", root: Path = ROOT) -> int | None:
     """Inode number of a process's pid namespace, or None if it is gone or not ours to see."""
     try:
