@@ -144,6 +144,9 @@ static inline void only_left(struct bpf_raw_tracepoint_args *ctx, struct thread_
     if (!spec || !(spec->flags & TRACED))
         return;
     read_arguments(record, regs);
+#ifdef HAVE_PT_REGS_ORIG_X0 /* arm64: the result is in its place */
+    READ(record->registers[ARG0], regs, orig_x0);
+#endif
     record->ts_ns = 0;
     record->pid = bpf_get_current_pid_tgid() >> 32;
     record->flags |= INTRODUCED;

@@ -45,7 +45,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
-    "pt_regs": ("ip?", "r10?", "bx?", "bp?", "orig_ax?", "cs?", "regs?", "syscallno?", "pstate?"),
+    "pt_regs": ("ip?", "r10?", "bx?", "bp?", "orig_ax?", "cs?", "regs?", "syscallno?", "orig_x0?", "pstate?"),
     "qstr": ("hash_len", "name"),
     "hlist_bl_node": ("pprev",),
     "super_block": ("s_magic",),
