@@ -80,3 +80,32 @@ class Layout(NamedTuple):
     facts: tuple[tuple[str, str], ...]  # of the whole: name and value
     totals: Table  # for instance by kind; without rows if there is nothing to sum up
     sides: tuple[str, str] = ("A", "B")  # the two processes, where bands have a share
+
+
+class Node(NamedTuple):
+    """What lines of a graph lead to: a process, or what more than two processes share."""
+
+    id: str  # unique in its graph
+    label: str
+    group: str  # `process`, or as of a line
+
+
+class Line(NamedTuple):
+    """All of one group that two nodes have in common."""
+
+    source: str  # id of a node
+    target: str
+    group: str
+    forward: bool  # something can pass from source to target
+    back: bool  # and the other way
+    rows: tuple[int, ...]  # of the graph's table: what it stands for
+
+
+class Graph(NamedTuple):
+    title: str
+    subtitle: str
+    nodes: tuple[Node, ...]
+    lines: tuple[Line, ...]
+    groups: tuple[tuple[str, str], ...]  # of lines, each with its meaning
+    table: Table
+    facts: tuple[tuple[str, str], ...]  # of the whole: name and value

@@ -13,7 +13,7 @@ from kintro import __version__
 from kintro.errors import EX_IOERR, EX_SOFTWARE, EX_USAGE, KintroError
 
 # Each is kintro/cli/<verb with _>.py.
-VERBS = ("trace-fork", "syscalls", "trace-syscalls", "maps", "cost", "replay", "doctor", "completion")
+VERBS = ("trace-fork", "syscalls", "trace-syscalls", "maps", "ipc", "cost", "replay", "doctor", "completion")
 
 
 class _HelpFormat(argparse.HelpFormatter):
