@@ -84,7 +84,7 @@ def _springs(count: int, pairs: Sequence[tuple[int, int]], boxes: np.ndarray) ->
     angle = np.arange(count) * 2.399963  # the golden angle: a spiral from the node with most neighbours
     radius = np.sqrt(np.arange(count))
     places = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None]
-    scale = np.array([boxes[:, 0].mean() + GAP_X, (boxes[:, 1].mean() + GAP_Y) * _SHAPE])
+    scale = 0.7 * np.array([boxes[:, 0].mean() + GAP_X, (boxes[:, 1].mean() + GAP_Y) * _SHAPE])
     if 2 < count <= _SPRINGS_MAX and pairs:
         ends = np.array(sorted({(min(a, b), max(a, b)) for a, b in pairs if a != b}))
         rounds = max(20, min(300, _WORK // count**2))

@@ -17,9 +17,9 @@ from kintro.sources.descriptors import Descriptor, read_descriptors
 from kintro.sources.host import ROOT
 from kintro.sources.mapped_name import likely_name
 
-# A shared mapping of a file; what has no inode is a device's, what has no path the kernel's own.
+# A shared mapping of a file. The first segment of System V's has inode 0.
 _SHARED = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])[x-]s [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ([1-9]\d*) +(/.*)$",
+    rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])[x-]s [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(/.*)$",
     re.MULTILINE,
 )
 _DEVICES = re.compile(rb"/dev/(?!shm/|zero$)|/proc/|/sys/")

@@ -90,6 +90,8 @@ def _unix(message: Any) -> UnixSocket:
     name: bytes = attributes.get("UNIX_DIAG_NAME") or b""
     if name.startswith(b"\0"):
         name = b"@" + name[1:]
+    else:
+        name = name.removesuffix(b"\0")  # that the kernel itself has put there
     waiting: bytes = attributes.get("UNIX_DIAG_ICONS") or b""
     kind = message["udiag_type"]
     return UnixSocket(
