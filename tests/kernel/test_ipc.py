@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -19,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from .harness import as_nobody, json_lines, kintro, program, running, strictly
+from .harness import json_lines, kintro, program, running, strictly
 
 pytestmark = pytest.mark.kernel
 
@@ -63,10 +60,12 @@ def ours(channel: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def workload(folder: Path, before: Sequence[str] = ()) -> Iterator[tuple[list[dict[str, Any]], int]]:
+def workload(
+    folder: Path, before: Sequence[str] = (), **options: Any
+) -> Iterator[tuple[list[dict[str, Any]], int]]:
     """The ledger and the pid of a workload that has done all it does, and waits."""
     command = [*before, *program("ipc", folder / "ledger", folder, os.urandom(4).hex())]
-    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         yield json_lines(folder / "ledger"), process.pid
@@ -87,7 +86,8 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 WORDS = (
-    "pipe", "fifo", "peer", "listener", "unix", "dgram", "tcp4", "tcp6", "tcp4-listener", "tcp6-listener", "udp",
+    "pipe", "fifo", "peer", "listener", "unix", "dgram", "tcp4", "tcp6", "tcp4-listener", "tcp6-listener",
+    "udp",
     "mqueue", "msg", "sem", "shm", "posix-shm", "posix-sem", "memfd", "anon", "file", "eventfd", "signalfd",
     "pidfd", "signal",
 )  # fmt: skip
@@ -124,7 +124,7 @@ def test_nothing_else_joins_these_processes(shared: Shared) -> None:
     others = [c for c in by_comm if c not in steps]
     pids = {end["pid"] for c in steps for end in c["endpoints"]}
     assert len(steps) <= 4 + 3 and len(pids) >= 4
-    assert [c for c in others if not (c["kind"] in ("pipe", "file"))] == []
+    assert [c for c in others if c["kind"] not in ("pipe", "file")] == []
     assert [c for c in others if c["kind"] == "file" and c["between_processes"]] == []
 
 
@@ -202,10 +202,10 @@ def test_ss_has_the_same_sockets(here: Shared) -> None:
 
 def test_lsipc_has_the_same_objects(here: Shared) -> None:
     found = {(c["kind"], c["id"]): c for c in here.found["channels"]}
-    for option, kind, section, fields in (
-        ("-q", "sysv-msg", "messages", {"usedbytes": "bytes", "msgs": "messages"}),
-        ("-s", "sysv-sem", "semaphores", {"nsems": "semaphores"}),
-        ("-m", "sysv-shm", "sharedmemory", {"size": "bytes", "nattch": "attached"}),
+    for option, kind, fields in (
+        ("-q", "sysv-msg", {"usedbytes": "bytes", "msgs": "messages"}),
+        ("-s", "sysv-sem", {"nsems": "semaphores"}),
+        ("-m", "sysv-shm", {"size": "bytes", "nattch": "attached"}),
     ):
         columns = ",".join(["ID", *(name.upper() for name in fields)])
         rows = json.loads(said("lsipc", option, "-J", "-b", "-o", columns))

@@ -1,4 +1,4 @@
-"""Two processes, Anna and Bert, that share one of each kind of channel with known ends and contents; and Carl.
+"""Two processes, Anna and Bert, that share a channel of each kind with known ends and contents; and Carl.
 
 ipc.py LEDGER FOLDER [MARK]: writes into the ledger who has which end of what, as JSON Lines, then `ready` to
 standard output, and waits until standard input ends. MARK tells names that all of the machine see apart.
@@ -211,7 +211,7 @@ def bert(shared, steps):
     with open(f"{FOLDER}/udp", "w") as file:
         json.dump(udp.getsockname(), file)
     end("udp", "udp", "receiver", udp.fileno())
-    has("udp", bytes=0, messages=None, name="127.0.0.1:%d" % udp.getsockname()[1])
+    has("udp", bytes=0, messages=None, name=f"127.0.0.1:{udp.getsockname()[1]}")
     queue = mq_open(name_of("mq"), os.O_RDONLY | os.O_CREAT)
     end("mqueue", "mqueue", "read", queue)
     sem = libc.sem_open(name_of("sem"), os.O_CREAT, 0o600, 1)
@@ -267,9 +267,11 @@ def carl(shared, steps):
 
 
 def bring_up_loopback():
+    """In a new network namespace it is down."""
     with socket.socket() as any_socket:
-        request = struct.pack("16sh22x", b"lo", 0x1)  # IFF_UP
-        fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS
+        flags = fcntl.ioctl(any_socket, 0x8913, struct.pack("16sh22x", b"lo", 0))  # SIOCGIFFLAGS
+        if not struct.unpack("16sh22x", flags)[1] & 1:  # IFF_UP
+            fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS
 
 
 def main():
