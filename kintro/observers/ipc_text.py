@@ -12,8 +12,9 @@ from kintro.shapes import Cell, Column
 
 ENDS_MAX = 4  # that a line names on each side of its arrow
 _MEMORY = ("sysv-shm", "shm", "sem", "memfd", "anon", "file")
-_FROM = ("write", "sender", "client", "last sender", "holder", "waiting")
-_TO = ("read", "receiver", "server", "listener", "last receiver", "target")
+_FROM = ("write", "sender", "last sender", "holder", "waiting")
+_TO = ("read", "receiver", "listener", "last receiver", "target")
+_MAY_HAVE_NO_SOURCE = ("unix", "tcp", "udp", "signal", "signalfd")
 
 
 def columns(inventory: Inventory) -> tuple[Column, ...]:
@@ -52,7 +53,7 @@ def _who(channel: Channel) -> str:
     if not sources and not sinks:
         return both
     arrow = f"{_ends(sources, ', ') or '?'} → {_ends(sinks, ', ') or '?'}"
-    if channel.kind in ("unix", "tcp", "udp", "eventfd") and not sources:
+    if channel.kind in _MAY_HAVE_NO_SOURCE and not sources:
         arrow = _ends(sinks, ", ")
     if channel.kind == "eventfd":
         arrow = _ends(sources, " ↔ ")
@@ -123,7 +124,7 @@ def summary(inventory: Inventory) -> Iterator[str]:
         + f"; {inventory.processes} processes read, {inventory.vanished} ended meanwhile"
     )
     if inventory.refused:
-        yield f"{inventory.refused} of them are closed to this user: what they hold is not told"
+        yield f"not told, as they are closed to this user: what {inventory.refused} of these processes hold"
     for space in inventory.unread:
         yield f"not looked into, {space.processes} processes: {printable(space.why)}"
     if inventory.outside:

@@ -267,7 +267,11 @@ def test_a_line_says_who_passes_to_whom() -> None:
 
 def test_what_was_not_to_be_seen_is_said() -> None:
     lines = "\n".join(ipc_text.summary(told()))
-    for words in ("3 processes read, 1 ended", "2 of them are closed", "4 processes: cannot enter\\nit"):
+    for words in (
+        "3 processes read, 1 ended",
+        "closed to this user: what 2 of these processes hold",
+        "4 processes: cannot enter\\nit",
+    ):
         assert words in lines
     document = ipc_text.as_json(told())
     assert document["namespaces_not_read"][0]["inode"] == 77
@@ -293,6 +297,21 @@ def test_a_graph_has_what_joins_processes() -> None:
     assert lines["p1", "p2"][2:] == ("stream", False, True, (0, 1))
     assert lines["p1", "c2"][3:5] == (True, True)
     assert len(found.table.rows) == 3
+
+
+def test_processes_that_differ_in_their_pids_only_are_drawn_as_one() -> None:
+    workers = [Endpoint(pid, b"worker", 4, "write", pid) for pid in range(10, 40)]
+    log = channel("pipe", *workers, A._replace(role="read"))
+    found = ipc_graph.graph(told(log), "title")
+    assert {node.id: node.label for node in found.nodes} == {
+        "p10": "worker × 30", "p1": "anna (1)", "c0": "pipe 1",
+    }  # fmt: skip
+    assert {(line.source, line.target) for line in found.lines} == {("p10", "c0"), ("p1", "c0")}
+    assert found.subtitle == "1 channels between 31 processes"
+    # One that also has a channel of its own with another stands apart.
+    own = channel("pipe", workers[0], A._replace(role="read"))
+    assert ("p10", "c0") in {line[:2] for line in ipc_graph.graph(told(log, own), "title").lines}
+    assert "worker × 29" in {node.label for node in ipc_graph.graph(told(log, own), "title").nodes}
 
 
 def test_graphviz_text() -> None:
