@@ -39,7 +39,7 @@ def unix(spaces: Iterable[NetSockets], of: Holders) -> Iterator[Channel]:
     spaces = tuple(spaces)
     known = {one.inode: (one, space.net) for space in spaces for one in space.unix}
     pointing: dict[int, list[UnixSocket]] = defaultdict(list)  # at a socket that does not point back
-    listening = {one.name: one.inode for one, _ in known.values() if one.listens and one.name}
+    listening = {_bound_to(one, net): one.inode for one, net in known.values() if one.listens and one.name}
     for one, net in known.values():
         peer = known[one.peer][0] if one.peer in known else None
         if peer is not None and peer.peer != one.inode:
@@ -66,22 +66,27 @@ def unix(spaces: Iterable[NetSockets], of: Holders) -> Iterator[Channel]:
 
 
 def _unix_pair(
-    a: UnixSocket, b: UnixSocket, net: int, of: Holders, listening: Mapping[bytes, int]
+    a: UnixSocket, b: UnixSocket, net: int, of: Holders, listening: Mapping[tuple[object, ...], int]
 ) -> Iterator[Channel]:
     """Two ends of one connection: the accepted one has the name of the socket that it was accepted from."""
-    names = {one.inode: one.name for one in (a, b)}
-    server = next((one.inode for one in (a, b) if one.name in listening), None)
+    accepted_by = {one.inode: listening.get(_bound_to(one, net)) for one in (a, b)}
+    server = next((inode for inode, listener in accepted_by.items() if listener is not None), None)
     ends: list[Endpoint] = []
     for one in (a, b):
         role = "peer" if server is None else "server" if one.inode == server else "client"
         ends += _roles(one, of, role)
     if ends:
         facts = _unix_facts(a, net)
-        facts["listener"] = str(listening[names[server]]) if server is not None else None
+        facts["listener"] = str(accepted_by[server]) if server is not None else None
         queued = [_queued(one) for one in (a, b)]
         total = None if None in queued else sum(size or 0 for size in queued)
         name = a.name or b.name
         yield Channel("unix", f"{a.inode}-{b.inode}", name, total, None, tuple(ends), facts)
+
+
+def _bound_to(one: UnixSocket, net: int) -> tuple[object, ...]:
+    """What tells names apart: a file, or an abstract name, of which each network namespace has its own."""
+    return one.file or (net, one.name)
 
 
 def _queued(one: UnixSocket) -> int | None:

@@ -78,7 +78,7 @@ def _descriptor(name: str, folder: int, at: int) -> Descriptor | None:
         size = status.st_size if kind in ("memfd", "shm") else None
         access = _access(name, folder)
         return Descriptor(int(name), kind, access, status.st_dev, status.st_ino, path, size, {})
-    except FileNotFoundError:
+    except OSError:  # closed meanwhile, or on a file system that is out of order
         return None
 
 

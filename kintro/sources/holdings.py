@@ -49,7 +49,7 @@ class Holdings(NamedTuple):
     pid: int
     comm: bytes
     ns_pid: int  # in its own pid namespace
-    net: int | None  # inode number of its network namespace; None: not ours to see
+    net: int | None  # inode number of its network namespace; None: not ours to see, or a zombie
     ipc: int | None
     descriptors: tuple[Descriptor, ...]
     mappings: tuple[SharedMapping, ...]
@@ -90,7 +90,7 @@ def _holdings(pid: int, at: int) -> Holdings:
     pending = Pending(int(status[b"ShdPnd"], 16), int(status[b"SigPnd"], 16))
     if int(status[b"Threads"]) > 1:
         pending = pending._replace(threads=pending.threads | _of_threads(at))
-    ns_pid = int(status[b"NSpid"].split()[-1])
+    ns_pid = int(status.get(b"NSpid", b"%d" % pid).split()[-1])
     descriptors: list[Descriptor] = []
     mappings: list[SharedMapping] = []
     readable = True
@@ -148,9 +148,10 @@ def _mappings(data: bytes, at: int) -> Iterator[SharedMapping]:
 
 
 def _namespace(kind: str, at: int) -> int | None:
+    """None also for a zombie, which is in none any more."""
     try:
         return os.stat(f"ns/{kind}", dir_fd=at).st_ino
-    except PermissionError:
+    except OSError:
         return None
 
 

@@ -15,6 +15,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from kintro.errors import EX_UNAVAILABLE, KintroError
+
 # include/uapi/linux/unix_diag.h
 _SHOW_NAME, _SHOW_VFS, _SHOW_PEER, _SHOW_ICONS, _SHOW_RQLEN = 1, 2, 4, 8, 16
 LISTEN = 10  # TCP_LISTEN of include/net/tcp_states.h, of all protocols
@@ -32,6 +34,7 @@ class UnixSocket(NamedTuple):
     type: str  # `stream`, `dgram`, `seqpacket`
     state: int
     name: bytes  # a path, or @ and the rest of an abstract name, as unix(7) has them; empty for none
+    file: tuple[int, int] | None  # device and inode of the path, as the kernel numbers them; None: no path
     peer: int | None  # inode of the other end; 0 if that is not accepted yet, None: not connected
     waiting: tuple[int, ...]  # of one that listens: inodes of those who wait to be accepted
     receive_queue: int  # bytes, of a dgram one those of its next message; connections of one that listens
@@ -59,7 +62,7 @@ class InetSocket(NamedTuple):
 
 
 def sockets() -> tuple[list[UnixSocket], list[InetSocket]]:
-    """Those of this thread's network namespace."""
+    """Those of this thread's network namespace. KintroError (69) if this kernel does not tell."""
     from pyroute2 import DiagSocket
     from pyroute2.netlink.diag import unix_diag_msg
 
@@ -71,7 +74,11 @@ def sockets() -> tuple[list[UnixSocket], list[InetSocket]]:
             for name, kind in unix_diag_msg.nla_map
         )
 
-    with DiagSocket() as diag:
+    try:
+        diag = DiagSocket()
+    except OSError as error:
+        raise KintroError(f"no sock_diag here: {error.strerror}", None, EX_UNAVAILABLE) from error
+    with diag:
         diag.marshal.msg_map[socket.AF_UNIX] = Message
         show = _SHOW_NAME | _SHOW_VFS | _SHOW_PEER | _SHOW_ICONS | _SHOW_RQLEN
         unix = [_unix(message) for message in diag.get_sock_stats(family=socket.AF_UNIX, show=show)]
@@ -92,6 +99,7 @@ def _unix(message: Any) -> UnixSocket:
         name = b"@" + name[1:]
     else:
         name = name.removesuffix(b"\0")  # that the kernel itself has put there
+    file = attributes.get("UNIX_DIAG_VFS")
     waiting: bytes = attributes.get("UNIX_DIAG_ICONS") or b""
     kind = message["udiag_type"]
     return UnixSocket(
@@ -99,6 +107,7 @@ def _unix(message: Any) -> UnixSocket:
         TYPES.get(kind, str(kind)),
         message["udiag_state"],
         name,
+        (file["udiag_vfs_dev"], file["udiag_vfs_ino"]) if file else None,
         attributes.get("UNIX_DIAG_PEER"),
         struct.unpack(f"={len(waiting) // 4}I", waiting),
         lengths.get("udiag_rqueue", 0),

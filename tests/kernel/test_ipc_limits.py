@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from kintro.sources.holdings import read_holdings
+
 from .harness import KINTRO, NOBODY, as_nobody, kintro, running, strictly, wait_for
 from .test_ipc import WORDS, Shared, inventory, workload
 
@@ -183,6 +185,34 @@ def test_a_path_leads_into_another_network_namespace(tmp_path: Path) -> None:
     assert {(end["pid"], end["role"]) for end in found["endpoints"]} == {
         (process.pid, "client"), (os.getpid(), "server"),
     }  # fmt: skip
+
+
+def test_one_abstract_name_in_two_network_namespaces() -> None:
+    code = (
+        "s = socket.socket(socket.AF_UNIX); s.bind('\\0kintro-one-name'); s.listen()\n"
+        "c = socket.socket(socket.AF_UNIX); c.connect('\\0kintro-one-name'); a, _ = s.accept()"
+    )
+    with python(code) as here, python(code, before=("unshare", "--net")) as there:
+        found = inventory()
+        spaces = set()
+        for process in (here, there):
+            pair, listener = sorted(of(found, "unix", process.pid), key=lambda c: c["state"])
+            assert pair["name"] == listener["name"] == "@kintro-one-name"
+            assert pair["listener"] == listener["id"]
+            assert {end["role"] for end in pair["endpoints"]} == {"client", "server"}
+            spaces.add(pair["net_namespace"])
+    assert len(spaces) == 2
+
+
+def test_a_zombie_is_no_process_that_ended_meanwhile() -> None:
+    process = subprocess.Popen(["true"])
+    wait_for(lambda: b") Z " in Path(f"/proc/{process.pid}/stat").read_bytes(), "a zombie")
+    try:
+        holdings = read_holdings(process.pid)
+    finally:
+        process.wait()
+    assert holdings is not None and holdings.readable
+    assert (holdings.comm, holdings.descriptors, holdings.mappings) == (b"true", (), ())
 
 
 # Very many
