@@ -26,14 +26,17 @@ PACKAGES = (
     "bpfcc-tools",
     "bpftrace",
     "forkstat",
+    "iproute2",
     "libbpf-tools",
     "linux-perf",
+    "lsof",
     "procps",
     "psmisc",
     "python3-bpfcc",
     "smem",
     "strace",
     "stress-ng",
+    "util-linux",
 )
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x00020000, 1 << 14, 1 << 18  # sched.h, mount.h (include/uapi/linux)
 CATCH_UP_S = 60.0

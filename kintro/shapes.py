@@ -137,3 +137,32 @@ class Timeline(NamedTuple):
     runners: tuple[Runner, ...]  # `task` and `waker` of turns count them; those with most time first
     endings: tuple[str, ...]  # what `left` of turns means
     turns: Turns
+
+
+class Node(NamedTuple):
+    """What lines of a graph lead to: a process, or what more than two processes share."""
+
+    id: str  # unique in its graph
+    label: str
+    group: str  # `process`, or as of a line
+
+
+class Line(NamedTuple):
+    """All of one group that two nodes have in common."""
+
+    source: str  # id of a node
+    target: str
+    group: str
+    forward: bool  # something can pass from source to target
+    back: bool  # and the other way
+    rows: tuple[int, ...]  # of the graph's table: what it stands for
+
+
+class Graph(NamedTuple):
+    title: str
+    subtitle: str
+    nodes: tuple[Node, ...]
+    lines: tuple[Line, ...]
+    groups: tuple[tuple[str, str], ...]  # of lines, each with its meaning
+    table: Table
+    facts: tuple[tuple[str, str], ...]  # of the whole: name and value

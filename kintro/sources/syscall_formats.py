@@ -1,28 +1,25 @@
 """Names and C types of system calls' arguments, from the running kernel's tracefs.
 
-Where tracefs is not mounted at its place it gets a mount that no path leads to (fsmount(2), Linux 5.2) and
-that goes with its descriptor. The files are `events/syscalls/sys_enter_*/format`, by the names of the
-functions in the kernel: `newstat` for stat. BTF tells less: its `__x64_sys_*` take registers, and most of the
-functions behind them are inlined. Cost: about 0.03 ms for each call.
+Where tracefs is not mounted at its place it gets a mount that no path leads to (detached_mount.py). The files
+are `events/syscalls/sys_enter_*/format`, by the names of the functions in the kernel: `newstat` for stat. BTF
+tells less: its `__x64_sys_*` take registers, and most of the functions behind them are inlined. Cost: about
+0.03 ms for each call.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from kintro.sources.detached_mount import mounted_apart
+
 PATH = Path("/sys/kernel/tracing")
 _EVENTS = "events/syscalls"
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # include/uapi/asm-generic/unistd.h; the same on all machines
-_CLOEXEC = 1  # include/uapi/linux/mount.h: FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
-_FSCONFIG_CMD_CREATE = 6  # enum fsconfig_command there
 _FIELD = re.compile(r"^\tfield:(.*?)(\w+);\toffset:(\d+);", re.MULTILINE)
 _FIRST_ARGUMENT = 16  # offset behind the fields that all have, and the call's number
-_libc = ctypes.CDLL(None, use_errno=True)
 
 Fields = tuple[tuple[str, str], ...]  # (C type, name) of each argument: ("const char *", "filename")
 
@@ -57,13 +54,4 @@ def _tracefs(path: Path) -> int | None:
     """A descriptor of tracefs' root directory."""
     if os.path.isdir(path / _EVENTS):
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    context = _libc.syscall(_FSOPEN, b"tracefs", _CLOEXEC)
-    if context < 0:
-        return None
-    try:
-        if _libc.syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0) < 0:
-            return None
-        root: int = _libc.syscall(_FSMOUNT, context, _CLOEXEC, 0)
-        return root if root >= 0 else None
-    finally:
-        os.close(context)
+    return mounted_apart(b"tracefs")

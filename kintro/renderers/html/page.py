@@ -12,8 +12,12 @@ from kintro.renderers.text import printable
 HERE = Path(__file__).parent
 
 
-def page(name: str, scripts: tuple[str, ...], **context: Any) -> str:
-    """The template `name`.html filled in, with page.css and `name`.css, page.js and `scripts` in it."""
+def page(name: str, scripts: tuple[str, ...], shared: bool = True, **context: Any) -> str:
+    """The template `name`.html filled in, with `name`.css and `scripts` in it.
+
+    `shared`: also page.css and page.js, for what is looked at along an axis. Values are escaped, and what could
+    hide or reorder text is told as such. The page's Content-Security-Policy permits these styles and scripts.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 40 ms, only where a page is made
     from markupsafe import Markup
 
@@ -25,8 +29,8 @@ def page(name: str, scripts: tuple[str, ...], **context: Any) -> str:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    style = "".join((HERE / f"{part}.css").read_text(encoding="utf-8") for part in ("page", name))
-    script = "".join((HERE / part).read_text(encoding="utf-8") for part in ("page.js", *scripts))
+    style = "".join((HERE / f"{part}.css").read_text(encoding="utf-8") for part in (*["page"] * shared, name))
+    script = "".join((HERE / part).read_text(encoding="utf-8") for part in (*["page.js"] * shared, *scripts))
     return environment.get_template(f"{name}.html").render(
         style=Markup(style),
         script=Markup(script),
