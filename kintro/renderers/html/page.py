@@ -15,8 +15,8 @@ HERE = Path(__file__).parent
 def page(name: str, scripts: tuple[str, ...], shared: bool = True, **context: Any) -> str:
     """The template `name`.html filled in, with `name`.css and `scripts` in it.
 
-    `shared`: also page.css and page.js, for what is looked at along an axis. Values are escaped, and what could
-    hide or reorder text is told as such. The page's Content-Security-Policy permits these styles and scripts.
+    `shared`: also page.css and page.js, for what is looked at along an axis. Values are escaped, and what
+    could hide or reorder text is told as such. A Content-Security-Policy permits these styles and scripts.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 40 ms, only where a page is made
     from markupsafe import Markup
