@@ -58,7 +58,11 @@ def account(last: Reading, first: Reading, whole_system: bool, moving: bool = Fa
         {pair: number for pair, number in (last.wakes - first.wakes).items() if pair[0] in tasks},
         [b - a for a, b in zip(first.sleeps, last.sleeps)],
         more["untold"],
-        sum(value for name, value in more.items() if name.endswith("_lost")) + more["missed"],
+        {
+            name: value
+            for name, value in more.items()
+            if value and (name.endswith("_lost") or name == "missed")
+        },
         moving,
     )
 

@@ -155,6 +155,7 @@ def as_json(
         "from_idle": account.from_idle,
         "untold": account.untold,
         "lost": account.lost,
+        "losses": account.losses,
         "complete": account.complete,
         "idle_share": account.idle_share,
         "tasks": [_task_json(account, task, woken_by.get(slot, [])) for slot, task in tasks],
