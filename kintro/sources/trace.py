@@ -143,9 +143,9 @@ class Trace:
             self.when_readable(self._pidfd, self._note_target_ended)
         self._due_s = time.monotonic() + (self._every_s or 0)
         while not self._over(begin_ns):
-            self._wait(self._timeout_s(begin_ns))
+            self._wait(0 if self._backlog else self._timeout_s(begin_ns))
             self.drain()
-            yield from self._take()
+            yield from self._take_one()
         yield from self._finish()
         end_offset = self._fork_offset() if whole else None
         self._around[1]()
@@ -172,6 +172,11 @@ class Trace:
         if self._every_s is not None and time.monotonic() >= self._due_s:
             self._due_s += self._every_s * (1 + (time.monotonic() - self._due_s) // self._every_s)
             self._at_interval()
+
+    def _take_one(self) -> Iterator[list[tuple[str, Row]]]:
+        """One batch, not all that wait: if more come than are used up, the end would never be looked for."""
+        if self._backlog:
+            yield self._order.rows(self._backlog.popleft())
 
     def _take(self) -> Iterator[list[tuple[str, Row]]]:
         while self._backlog:
@@ -216,9 +221,9 @@ class Trace:
             return
         deadline = time.monotonic() + SETTLE_S
         while not self._settled(self.probe.counters()) and time.monotonic() < deadline:
-            self._wait(0.01)
+            self._wait(0 if self._backlog else 0.01)
             self.drain()
-            yield from self._take()
+            yield from self._take_one()
 
     def _empty_rings(self) -> Iterator[list[tuple[str, Row]]]:
         deadline = time.monotonic() + SETTLE_S
