@@ -48,12 +48,11 @@ def figures(tasks: Iterable[Row]) -> Counter[tuple[int, ...]]:
 def assert_figures(found: Counter[tuple[int, ...]], summary: Row) -> None:
     """They are those of the account, but for the two tasks of a switch that the tracepoint did not tell of.
 
-    When such a switch was is only estimated.
+    When such a switch was is only estimated, and where the turn that it ended went on is not known.
     """
     wanted = figures(summary["tasks"])
-    assert sum((wanted - found).values()) <= 2 * summary["untold"], (wanted - found, found - wanted)
-    assert sum(found.values()) == sum(wanted.values())
-    assert sum(figure[2] for figure in found) == sum(figure[2] for figure in wanted)
+    differing = {figure[:2] for figure in (wanted - found) + (found - wanted)}
+    assert len(differing) <= 2 * summary["untold"], (summary["untold"], wanted - found, found - wanted)
 
 
 def assert_lanes(turns: Sequence[Row], summary: Row) -> None:
@@ -114,7 +113,7 @@ def test_perfetto_finds_a_commands_tasks(tmp_path: Path, switcher: str) -> None:
     [tasks] = query(timeline.read_bytes(), TASKS.format(end_ns=of(summary)[1]))
     seen = figures(tasks)
     first, *others = sorted(summary["tasks"], key=lambda task: task["start_time_ns"])
-    assert len(others) == 1 and figures(others) <= seen
+    assert len(others) == 1 and (figures(others) <= seen or summary["untold"])
     [in_trace] = [task for task in tasks if task["tid"] == first["tid"]]
     assert in_trace["switches"] >= first["switches"] and in_trace["on_cpu_ns"] > first["on_cpu_ns"]
     assert len(seen) > 2  # who else ran meanwhile
@@ -122,20 +121,19 @@ def test_perfetto_finds_a_commands_tasks(tmp_path: Path, switcher: str) -> None:
 
 AGAIN = """
 import os, sys, time
-wanted, pids = 0, []
+pids = []
 for _ in range(3000):
-    if wanted:
-        open("/proc/sys/kernel/ns_last_pid", "w").write(str(wanted - 1))
+    if pids:
+        open("/proc/sys/kernel/ns_last_pid", "w").write(str(pids[-1] - 1))
     pid = os.fork()
     if not pid:
         time.sleep(0.001)
         os._exit(0)
     os.waitpid(pid, 0)
-    wanted = wanted or pid
     pids.append(pid)
-    if pids.count(wanted) == 10:
+    if pids.count(pid) == 10:
         break
-print(wanted, pids.count(wanted))
+print(pid, pids.count(pid))
 """
 
 
@@ -149,8 +147,12 @@ def test_a_tid_that_is_used_again_is_another_task(tmp_path: Path) -> None:
     summary = whole(json_lines(account)[-1])
     [tasks] = query(timeline.read_bytes(), TASKS.format(end_ns=of(summary)[1]))
     ours = [task for task in summary["tasks"] if task["tid"] == wanted]
-    assert len(ours) == 10 == len({task["start_time_ns"] for task in ours})
-    assert figures(task for task in tasks if task["tid"] == wanted) == figures(ours)
+    again = [task for task in tasks if task["tid"] == wanted]
+    assert len(again) == len(ours) == 10 == len({task["start_time_ns"] for task in ours})
+    found, counted = (
+        Counter((t["pid"], t["switches"], t["on_cpu_ns"]) for t in part) for part in (again, ours)
+    )
+    assert sum((found - counted).values()) <= 2 * summary["untold"]
 
 
 def test_chromes_trace_events(tmp_path: Path, switcher: str) -> None:
@@ -183,8 +185,8 @@ def test_chromes_trace_events(tmp_path: Path, switcher: str) -> None:
     wanted: Counter[int] = Counter()
     for task in summary["tasks"]:
         wanted[task["tid"]] += task["on_cpu_ns"]
-    assert times.keys() == (+wanted).keys()
-    assert sum(times[tid] != wanted[tid] for tid in times) <= 2 * summary["untold"]
+    differing = [tid for tid in times.keys() | wanted.keys() if times[tid] != wanted[tid]]
+    assert len(differing) <= 2 * summary["untold"]
     assert_arrows(events)
     begun = {(e["tid"], e["ts"]): e["args"]["tid"] for e in events if e["ph"] == "X"}
     woken = Counter(begun[e["tid"], e["ts"]] for e in events if e["ph"] == "f")
