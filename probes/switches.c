@@ -1,9 +1,9 @@
 /* Context switches: who ran, for how long, who waited, why, for what and for whom.
  *
- * Everything is added up in the kernel; nothing is sent but for a timeline. A switch ends a turn of one task and begins
- * another's; a turn is added up when it ends, with the wait before it, as then the task is the current one
- * and the filters can look at it. Whether a switch was voluntary the kernel has said by then, in the task's
- * own counts
+ * Everything is added up in the kernel; nothing is sent but for a timeline. A switch ends a turn of one task
+ * and begins another's; a turn is added up when it ends, with the wait before it, as then the task is the
+ * current one and the filters can look at it. Whether a switch was voluntary the kernel has said by then, in
+ * the task's own counts
  * (__schedule, kernel/sched/core.c): since Linux 6.16 the tracepoint's arguments alone do not tell it of a
  * task that a signal kept from sleeping.
  *

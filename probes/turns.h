@@ -164,7 +164,8 @@ static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u3
 static inline void send_waking(struct cpu_state *here, u32 cpu, u32 slot, struct task_record *record)
 {
 #ifdef TIMELINE
-    struct waking_event event = {record->woken_ns, slot, here->slot, cpu, record->cpu ? record->cpu - 1 : cpu};
+    struct waking_event event = {record->woken_ns, slot, here->slot, cpu,
+                                 record->cpu ? record->cpu - 1 : cpu};
     counted(waking_ring.ringbuf_output(&event, sizeof(event), 0), waking_sent);
 #endif
 }
