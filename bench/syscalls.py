@@ -77,6 +77,8 @@ TOOLS = [
     peers.Tool("bpftrace", ("bpftrace", "-e", HISTOGRAMS), ""),
     peers.Tool("perf trace", ("perf", "trace", "-s", "-a", "-o", "/dev/null"), ""),
 ]
+# The second stops only calls of that name.
+STRACE = {"strace": ("-f", "-c"), "strace, seccomp": ("--seccomp-bpf", "-f", "-c", "-e", "trace=getppid")}
 SLOW = {"perf trace": 10}  # a tenth of the calls
 
 
@@ -151,16 +153,18 @@ def main() -> None:
                     continue
                 peers.progress(f"{number}/{args.runs} {tool.name}: {taken_ns:,.0f} ns")
                 found.setdefault(tool.name, []).append(taken_ns)
-            if shutil.which("strace"):
-                command = ["strace", "-f", "-c", "-o", "/dev/null", *loop]
-                found.setdefault("strace", []).append(loop_ns(command, args.calls // 50))
+            for name, options in STRACE.items() if shutil.which("strace") else ():
+                command = ["strace", *options, "-o", "/dev/null", *loop]
+                found.setdefault(name, []).append(loop_ns(command, args.calls // 50))
     print(report(machine, args, found, notes))
 
 
 def report(
     machine: str, args: argparse.Namespace, found: dict[str, list[float]], notes: dict[str, str]
 ) -> str:
-    commands = {tool.name: tool.command for tool in TOOLS[2:]} | {"strace": "`strace -f -c`"}
+    commands = {tool.name: tool.command for tool in TOOLS[2:]} | {
+        name: f"`strace {' '.join(options)}`" for name, options in STRACE.items()
+    }
     middle = {name: statistics.median(values) for name, values in found.items()}
     untraced, rows = middle["untraced"], []
     floor = middle["floor"] - untraced if "floor" in middle else None
