@@ -33,7 +33,7 @@ from kintro import __version__
 from kintro.sources.bpf_syscall import create_map, load_program
 
 FOLDER = Path("/var/cache/kintro")
-FILES_MAX = 16
+FILES_MAX = 64
 BYTES_MAX = 16 << 20  # of a file
 UNUSED_S = 90 * 86400  # after which a file is dropped
 _FORMAT = b"kintro kept probe 2"
