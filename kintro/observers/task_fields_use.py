@@ -8,6 +8,7 @@ from typing import Any
 from kintro.observers.task_proc import Facts
 from kintro.observers.task_source import (
     ALONE,
+    HEAP,
     NO_MEMORY,
     PAGE,
     PER_CPU,
@@ -99,8 +100,7 @@ def _addresses() -> Iterator[Source]:
     yield of("start_data", lambda f: f.stat.start_data)
     yield of("end_data", lambda f: f.stat.end_data)
     yield of("start_brk", lambda f: f.stat.start_brk)
-    whole = "/proc has the end of the last [heap] mapping, which is brk rounded up to whole pages"
-    yield of("brk", lambda f: f.heap_end, whole)._replace(kernel=_up)
+    yield of("brk", lambda f: f.heap_end, HEAP)._replace(kernel=_up, how="about")
     yield of("start_stack", lambda f: f.stat.startstack)
     yield of("arg_start", lambda f: f.stat.arg_start)
     yield of("arg_end", lambda f: f.stat.arg_end)

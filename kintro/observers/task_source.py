@@ -22,6 +22,7 @@ ALONE = "only the kernel's record has it"
 NO_MEMORY = "no address space: a kernel thread or a zombie"
 SAMPLED = "the kernel samples it at clock ticks and corrects what it shows by sum_exec_runtime"
 PER_CPU = "the kernel counts pages for each CPU first: the member lags behind the exact sum"
+HEAP = "/proc has the end of the last [heap] mapping: brk in whole pages, or more if another is joined"
 
 
 class Source(NamedTuple):

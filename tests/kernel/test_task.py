@@ -23,7 +23,7 @@ from kintro.errors import EX_NOINPUT, EX_NOPERM, KintroError
 from kintro.observers import task_kernel
 from kintro.observers.task import Tasks
 from kintro.observers.task_records import Field, Task
-from kintro.observers.task_source import ALONE, NO_MEMORY, PER_CPU, SAMPLED
+from kintro.observers.task_source import ALONE, HEAP, NO_MEMORY, PER_CPU, SAMPLED
 from kintro.sources.kernel_memory import TaskMemory
 
 from .harness import NOBODY, as_nobody, kintro, program, running, strictly, wait_for
@@ -35,6 +35,7 @@ ROUGH = {
     **dict.fromkeys(("vm_rss", "rss_file", "rss_anon", "rss_shmem", "vm_swap"), PER_CPU),
     **dict.fromkeys(("utime_sampled", "stime_sampled"), SAMPLED),
     **dict.fromkeys(("mmap_base", "task_size"), ALONE),
+    "brk": HEAP,
 }
 
 
