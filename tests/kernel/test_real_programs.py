@@ -28,6 +28,7 @@ VALUES = {
     "brk", "mmap", "mremap", "shmat", "arch_prctl", "set_tid_address", "clone", "clone3", "fork", "vfork",
     "getpid", "gettid", "getppid", "getpgid", "getpgrp", "setsid", "wait4", "waitid", "times",
     "recvfrom",  # of a stream: as much as has arrived
+    "read",  # of pipes the same; of files in /proc as much as there is to tell then
 }  # fmt: skip
 # How often threads and processes wait for each other, and what allocators do when.
 TIMING = {
