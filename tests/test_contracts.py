@@ -21,6 +21,7 @@ from kintro.observers import (
     syscall_signatures,
     syscalls_records,
     task_records,
+    thread_records,
 )
 from kintro.sources.kernel_memory import READS, ROOM
 from kintro.sources.probe_source import probe_text
@@ -211,7 +212,7 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
     for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT"):
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
-    assert constant("probes/record.h", r"^    HELD = (\d+),") == syscalls_records.HELD
+    assert constant("probes/record.h", r"^    HELD = (\d+),") == thread_records.HELD
     for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT", "TOLD_BITS"):
         assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
     assert syscalls_records.UNFINISHED == 0xFFFF

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
 from kintro.cli.signals import Signals
-from kintro.errors import EX_USAGE, KintroError
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -48,10 +47,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="also every turn on each CPU: FILE.pftrace (Perfetto), FILE.json (Chrome) or FILE.html (a page)",
     )  # fmt: skip
     parser.add_argument("--sort", choices=SORTS, default="on-cpu", help="by what (default: %(default)s)")
-    parser.add_argument("-n", "--top", type=_count, metavar="N", help=f"only the first N (tables: {LINES})")
-    parser.add_argument(
-        "-i", "--interval", type=tracing.seconds, metavar="S", help="also what happened in each S seconds"
-    )
+    tracing.add_account_options(parser, f"only the first N (tables: {LINES})")
 
 
 def _timeline(text: str) -> str:
@@ -60,15 +56,7 @@ def _timeline(text: str) -> str:
     return text
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines")
-    return int(text)
-
-
 def run(args: argparse.Namespace) -> int:
-    if args.interval is not None and args.interval < 0.01:
-        raise KintroError("an interval is at least 0.01 s", None, EX_USAGE)
     with Signals() as signals:
         from kintro.observers import switches_read
 

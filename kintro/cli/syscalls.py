@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
 from kintro.cli.signals import Signals
-from kintro.errors import EX_USAGE, KintroError
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -35,22 +34,11 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     tracing.add_options(parser, "one JSON object at the end; with -i also one for each interval", save=False)
     parser.set_defaults(save=None)
     parser.add_argument("--sort", choices=SORTS, default="total", help="by what (default: %(default)s)")
-    parser.add_argument("-n", "--top", type=_count, metavar="N", help="only the first N")
     parser.add_argument("--by", choices=("process",), help="each process for itself")
-    parser.add_argument(
-        "-i", "--interval", type=tracing.seconds, metavar="S", help="also what happened in each S seconds"
-    )
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 1 or more")
-    return int(text)
+    tracing.add_account_options(parser, "only the first N")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.interval is not None and args.interval < 0.01:
-        raise KintroError("an interval is at least 0.01 s", None, EX_USAGE)
     with Signals() as signals:
         from kintro.observers import syscalls_read
 

@@ -71,9 +71,9 @@ def _span_ns(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     with Signals() as signals:
-        from kintro.observers import syscalls_read
+        from kintro.observers import thread_records
 
-        begun = tracing.begin(args, "calls", syscalls_read.defines())
+        begun = tracing.begin(args, "calls", thread_records.defines())
         # Imported while that goes on.
         from kintro.observers import calls_names, calls_read, calls_records
 

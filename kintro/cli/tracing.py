@@ -59,6 +59,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 1 or more")
+    return int(text)
+
+
+def add_account_options(parser: argparse.ArgumentParser, top: str) -> None:
+    """Those of verbs that add up: how much is shown, `top`, and how often."""
+    parser.add_argument("-n", "--top", type=number, metavar="N", help=top)
+    parser.add_argument(
+        "-i", "--interval", type=seconds, metavar="S", help="also what happened in each S seconds"
+    )
+
+
 def filters(args: argparse.Namespace) -> Any:
     """The kernel-side filters that the options ask for. KintroError for what does not exist."""
     from kintro.sources import host
@@ -131,6 +145,7 @@ def _require_sense(args: argparse.Namespace) -> None:
         "there is no command behind --": args.behind_dashes == 0,
         "--no-follow is for --pid": args.no_follow and args.pid is None,
         "--as-root is for a command": args.as_root and not args.command,
+        "an interval is at least 0.01 s": (getattr(args, "interval", None) or 1) < 0.01,
         "--comm: the kernel keeps 15 bytes of a name": len(os.fsencode(args.comm or "")) > 15,
     }
     refuse(wrong)

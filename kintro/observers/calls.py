@@ -34,7 +34,7 @@ from kintro.observers.syscall_guesses import guessed
 from kintro.observers.syscall_signatures import Signature
 from kintro.observers.syscalls import error_name
 from kintro.sources.bpf import Loading
-from kintro.sources.command import Command
+from kintro.sources.command import picked
 from kintro.sources.filters import Filters
 from kintro.sources.rows import records
 from kintro.sources.trace import Account, Trace, is_number, pumped
@@ -283,16 +283,14 @@ def trace(
 
     The rest is as on the command line. Raises KintroError for whatever stands against it, as that tells it.
     """
-    from kintro.observers import calls_names, calls_read, syscalls_read
+    from kintro.observers import calls_names, calls_read, thread_records
     from kintro.sources.columns import Columns
 
-    if command is not None:
-        filters = (filters or Filters())._replace(command=True)
-    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    filters, make = picked(command, filters)
     names, _ = calls_names.of_this_kernel()
     chosen = calls_names.chosen(expression, names)
     request = calls_read.Request(names, chosen, text_bytes, failed, slower_ns)
-    loading = Loading(PROBE, filters, syscalls_read.defines())
+    loading = Loading(PROBE, filters, thread_records.defines())
     with Trace(loading, Columns(DECODE, dtypes()), None, make, duration_s) as running:
         request.prepare(running)
         yield Run(running, names, request.tally)

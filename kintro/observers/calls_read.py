@@ -20,7 +20,6 @@ from kintro.observers.calls_records import (
     COMPAT,
     COMPAT_CALL,
     COMPAT_SLOT,
-    HELD,
     LISTS,
     MOVES,
     NO_ERRORS,
@@ -34,8 +33,8 @@ from kintro.observers.calls_records import (
 )
 from kintro.observers.calls_waiting import waiting
 from kintro.observers.syscall_signatures import Signature
+from kintro.observers.thread_records import HELD, hold, read_threads
 from kintro.sources.bpf_syscall import wait_for_programs
-from kintro.sources.probe_source import c_struct
 
 if TYPE_CHECKING:
     from kintro.sources.probe import Probe
@@ -116,10 +115,7 @@ class Request:
             probe.update("specs", slot, spec)
         probe.update("limits", 0, self._limits)
         if trace.command is not None:
-            held = np.zeros(1, c_struct(probe.text, "thread_record").dtype)
-            held["flags"] = HELD
-            probe.update("threads", trace.command.pid, held.tobytes())
-
+            hold(probe, trace.command.pid)
         trace.at_end(partial(self._rest, trace))
 
     def _rest(self, trace: Trace, end_ns: int) -> dict[str, np.ndarray]:
@@ -146,13 +142,7 @@ def under_way(probe: Probe, end_ns: int) -> tuple[np.ndarray, frozenset[int]]:
     To be called when the probe is detached.
     """
     wait_for_programs()
-    layout = c_struct(probe.text, "thread_record").dtype
-    if probe.is_array("threads"):
-        table = np.frombuffer(probe.array("threads"), layout)
-        tids = np.arange(len(table), dtype=np.uint32)
-    else:
-        keys, values = probe.read_all("threads")
-        table, tids = np.frombuffer(values, layout), np.frombuffer(keys, np.uint32)
+    table, tids = read_threads(probe)
     rows = np.flatnonzero((table["flags"] & (OPEN | HELD)) == OPEN)
     calls, found = np.zeros(len(rows), dtypes()["call"]), table[rows]
     calls["ended_ns"], calls["tid"] = end_ns, tids[rows]
@@ -162,4 +152,4 @@ def under_way(probe: Probe, end_ns: int) -> tuple[np.ndarray, frozenset[int]]:
         calls[f"arg{place}"] = found["registers"][:, ARGUMENT_REGISTERS[os.uname().machine][place]]
     calls["file0"], calls["file1"] = found["files"][:, 0], found["files"][:, 1]
     calls["flags"] = UNFINISHED + COMPAT * (found["flags"] & COMPAT_CALL != 0)
-    return calls, frozenset(tids[table["flags"] != 0].tolist())
+    return calls, frozenset(tids.tolist())

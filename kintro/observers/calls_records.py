@@ -20,7 +20,7 @@ ARGUMENTS, RESULT = 6, 6
 TOLD_BITS = 22
 TRACED, AT_ENTRY, AT_EXIT, LISTS, RESULT_FD, NO_ERRORS, MOVES = 1, 2, 4, 8, 16, 32, 64
 UNFINISHED, EARLY, COMPAT = 1, 2, 4
-HELD, OPEN, COMPAT_CALL = 4, 32, 128  # of a thread's record
+OPEN, COMPAT_CALL = 32, 128  # of a thread's record
 
 
 class Thread(NamedTuple):

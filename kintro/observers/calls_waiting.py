@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from kintro.errors import KintroError
 from kintro.observers.calls import PIPEFS, SOCKFS, Names
-from kintro.observers.calls_records import ARGUMENTS, EARLY, UNFINISHED, Call, File, Thread
+from kintro.observers.calls_records import EARLY, UNFINISHED, Call, File, Thread
 from kintro.observers.syscall_signatures import FD
 from kintro.sources.descendants import descendants
-
-ROOT = Path("/proc")
+from kintro.sources.host import ROOT
+from kintro.sources.procfs import read_call, read_comm, thread_ids
 
 
 def waiting(
@@ -30,7 +31,7 @@ def waiting(
             call = waits_in(process, tid, end_ns) if tid not in known else None
             if call is None or (chosen is not None and names.of(call) not in chosen):
                 continue
-            yield Thread(end_ns, 0, tid, process, 0, _comm(process, tid))
+            yield Thread(end_ns, 0, tid, process, 0, read_comm(process, tid) or b"?")
             places = (a for a in zip(names.signature(call).arguments, call.arguments) if a[0].capture == FD)
             told = [file_of(process, fd, tid * 2 + place, end_ns) for place, (_, fd) in enumerate(places)]
             yield from (file for file in told if file is not None)
@@ -40,21 +41,17 @@ def waiting(
 
 def waits_in(pid: int, tid: int, end_ns: int, root: Path = ROOT) -> Call | None:
     """The call in which a thread waits; None if it does not, or nobody tells."""
-    try:
-        words = (root / str(pid) / "task" / str(tid) / "syscall").read_text().split()
-    except OSError:
+    told = read_call(pid, tid, root)
+    if told is None:
         return None
-    if len(words) < 1 + ARGUMENTS or words[0] == "-1":  # `running`, or it waits outside of any call
-        return None
-    arguments = [int(word, 16) for word in words[1 : 1 + ARGUMENTS]]
-    fields = [end_ns, 0, 0, *arguments, 0, 0, tid, pid, 0, int(words[0]), EARLY | UNFINISHED]
-    return Call._make(fields)
+    number, *arguments = told
+    return Call._make([end_ns, 0, 0, *arguments, 0, 0, tid, pid, 0, number, EARLY | UNFINISHED])
 
 
 def file_of(pid: int, fd: int, number: int, ts_ns: int, root: Path = ROOT) -> File | None:
     """What a descriptor refers to. `number` stands for it; those of the probe are larger."""
     try:
-        path = os.readlink(os.fsencode(root / str(pid) / "fd" / str(fd)))
+        path = os.readlink(os.fsencode(root / "proc" / str(pid) / "fd" / str(fd)))
     except OSError:
         return None
     of_kernel = re.fullmatch(rb"(pipe|socket):\[(\d+)\]", path)
@@ -65,15 +62,9 @@ def file_of(pid: int, fd: int, number: int, ts_ns: int, root: Path = ROOT) -> Fi
     return File(ts_ns, number, 0, 0, stat.S_IFREG, 0, 0, b"".join(name + b"\0" for name in names))
 
 
-def _threads(pid: int, root: Path = ROOT) -> Iterable[int]:
+def _threads(pid: int) -> list[int]:
+    """None of a process that is gone."""
     try:
-        return sorted(map(int, os.listdir(root / str(pid) / "task")))
-    except OSError:
-        return ()
-
-
-def _comm(pid: int, tid: int, root: Path = ROOT) -> bytes:
-    try:
-        return (root / str(pid) / "task" / str(tid) / "comm").read_bytes().removesuffix(b"\n")
-    except OSError:
-        return b"?"
+        return thread_ids(pid)
+    except KintroError:
+        return []

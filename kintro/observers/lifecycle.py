@@ -27,7 +27,7 @@ from kintro.observers.lifecycle_records import (
     clone_flag_names,
 )
 from kintro.sources.bpf import Loading
-from kintro.sources.command import Command
+from kintro.sources.command import picked
 from kintro.sources.filters import Filters
 from kintro.sources.rows import Rows, records
 from kintro.sources.trace import Account, Trace, is_number, pumped
@@ -77,9 +77,7 @@ def trace(
 
     Raises KintroError for whatever stands against it, as the command line tells it.
     """
-    if command is not None:
-        filters = (filters or Filters())._replace(command=True)
-    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    filters, make = picked(command, filters)
     loading = Loading(PROBE, filters, {"THREADS": 1} if threads else {})
     with Trace(loading, Rows(DECODE), settled, make, duration_s) as running:
         yield Run(running)

@@ -19,7 +19,7 @@ from typing import Any
 from kintro.observers.buckets import BUCKETS, highest_ns, percentile_ns
 from kintro.observers.switches_records import IDLE, IDLE_COMM, PROBE, Account, Cpu, Name, Pair, Swaps, Task
 from kintro.sources.bpf import Loading
-from kintro.sources.command import Command
+from kintro.sources.command import picked
 from kintro.sources.filters import Filters
 from kintro.sources.rows import Rows
 from kintro.sources.trace import Trace
@@ -185,9 +185,7 @@ def count(
     """
     from kintro.observers import switches_read
 
-    if command is not None:
-        filters = (filters or Filters())._replace(command=True)
-    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    filters, make = picked(command, filters)
     loading = Loading(PROBE, filters, switches_read.defines())
     ends_ns: list[int] = []
     with Trace(loading, Rows({}), settled if command else None, make, duration_s) as trace:

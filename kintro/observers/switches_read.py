@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kintro.observers.buckets import BUCKETS
@@ -25,7 +24,9 @@ from kintro.observers.switches_records import (
 )
 from kintro.sources import host
 from kintro.sources.bpf_syscall import wait_for_programs
+from kintro.sources.cpu import possible_cpus
 from kintro.sources.probe_source import c_struct
+from kintro.sources.procfs import read_comm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +41,10 @@ TIDS = 1 << 16  # else that many tasks at a time
 
 def defines() -> dict[str, int]:
     """Parameters of the probe on this machine."""
-    possible = host.read_text("sys/devices/system/cpu/possible") or "0"
-    cpus = 1 + int(possible.replace(",", "-").split("-")[-1])
-    found = {"TASKS": max(TASKS, TASKS_PER_CPU * cpus), "TIDS": TIDS}
-    limit = host.read_text("proc/sys/kernel/pid_max")
-    # In a container pid_max is that of its own pids, and the probe sees the host's.
-    if limit and int(limit) <= TID_INDEX_MAX and host.in_initial_pid_namespace():
-        found |= {"TIDS": int(limit), "TID_INDEX": 1}
+    found = {"TASKS": max(TASKS, TASKS_PER_CPU * possible_cpus()), "TIDS": TIDS}
+    limit = host.tid_limit()
+    if limit is not None and limit <= TID_INDEX_MAX:
+        found |= {"TIDS": limit, "TID_INDEX": 1}
     return found
 
 
@@ -79,9 +77,7 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     if end_ns is None:
         probe.run("census")
     cpus = np.frombuffer(probe.array("cpus"), c_struct(probe.text, "cpu_state").dtype).copy()
-    layout = c_struct(probe.text, "task_record").dtype
-    shape = np.dtype([*layout.descr, *((name, np.uint32, (BUCKETS,)) for name in ("waits", "slices"))])
-    table = np.frombuffer(probe.array("tasks"), shape)
+    table = _records(probe)
     slots = np.flatnonzero(table["flags"])
     rows = table[slots]
     now_ns = end_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -103,14 +99,18 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     return reading
 
 
-def names_of(probe: Probe) -> Callable[[int], Name]:
-    """Tells who has a slot, as soon as an event names it. The name is the one of then, or of a later exec."""
+def _records(probe: Probe) -> np.ndarray:
+    """Of all tasks, by slot, as they are at any moment."""
     import numpy as np
 
     layout = c_struct(probe.text, "task_record").dtype
     shape = np.dtype([*layout.descr, *((name, np.uint32, (BUCKETS,)) for name in ("waits", "slices"))])
-    table = np.frombuffer(probe.array("tasks"), shape)
+    return np.frombuffer(probe.array("tasks"), shape)
 
+
+def names_of(probe: Probe) -> Callable[[int], Name]:
+    """Tells who has a slot, as soon as an event names it. The name is the one of then, or of a later exec."""
+    table = _records(probe)
     tids, comms = table["tid"], table["comm"]
     known: dict[int, tuple[int, bytes, Name]] = {}
 
@@ -147,16 +147,8 @@ def _last_ns(cpus: np.ndarray, end_ns: int) -> int:
 
 def _name(row: Any) -> Name:
     tid, pid = int(row["tid"]), int(row["tgid"])
-    comm = None if row["flags"] & DEAD else comm_of(pid, tid)
+    comm = None if row["flags"] & DEAD else read_comm(pid, tid)
     return Name(tid, pid, int(row["start_ns"]), comm or bytes(row["comm"]))
-
-
-def comm_of(pid: int, tid: int, root: Path = Path("/proc")) -> bytes | None:
-    """A task's present name, which it may have changed; None if it is gone."""
-    try:
-        return (root / str(pid) / "task" / str(tid) / "comm").read_bytes().removesuffix(b"\n")
-    except OSError:
-        return None
 
 
 def task_of(row: Any, name: Name, cpu: int | None, ts_ns: int) -> Task:

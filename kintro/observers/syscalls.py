@@ -31,7 +31,7 @@ from kintro.observers.syscalls_records import (
     Syscall,
 )
 from kintro.sources.bpf import Loading
-from kintro.sources.command import Command
+from kintro.sources.command import picked
 from kintro.sources.filters import Filters
 from kintro.sources.rows import Rows
 from kintro.sources.trace import Trace
@@ -203,9 +203,7 @@ def count(
     from kintro.observers import syscalls_read
     from kintro.sources.syscall_names import syscall_names
 
-    if command is not None:
-        filters = (filters or Filters())._replace(command=True)
-    make = (lambda: Command(command)) if command is not None else (lambda: None)
+    filters, make = picked(command, filters)
     loading = Loading(PROBE, filters, syscalls_read.defines(by_process))
     with Trace(loading, Rows({}), settled if command else None, make, duration_s) as trace:
         pid = trace.command.pid if trace.command is not None else None

@@ -8,56 +8,34 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kintro.observers import thread_records
 from kintro.observers.buckets import BUCKETS
 from kintro.observers.syscalls import Key, Reading, Result
-from kintro.observers.syscalls_records import HELD, SLOTS, Process, ProcessKey
-from kintro.sources import host
+from kintro.observers.syscalls_records import SLOTS, Process, ProcessKey
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.probe_source import c_struct
+from kintro.sources.procfs import read_comm
 
 if TYPE_CHECKING:
     import numpy as np
 
     from kintro.sources.probe import Probe
 
-TID_INDEX_MAX = 1 << 16  # up to that many tids each has its own place: 4 MiB
 COARSE_NS = 1 << 16  # unit of `utime` and `stime` in probes/syscalls.h
-THREADS = 1 << 16  # else that many threads can be told apart
 
 
 def defines(by_process: bool = False) -> dict[str, int]:
     """Parameters of the probe on this machine."""
-    limit = host.read_text("proc/sys/kernel/pid_max")
-    found = {"THREADS": THREADS}
-    # In a container pid_max is that of its own pids, and the probe sees the host's.
-    if limit and int(limit) <= TID_INDEX_MAX and host.in_initial_pid_namespace():
-        found = {"THREADS": int(limit), "TID_INDEX": 1}
-    return found | ({"BY_PROCESS": 1} if by_process else {})
+    return thread_records.defines() | ({"BY_PROCESS": 1} if by_process else {})
 
 
 def begin(probe: Probe, command_pid: int | None) -> int:
-    """To be called before the probe is attached; returns the time, CLOCK_MONOTONIC.
-
-    Of a command nothing counts before its first exec: until then it is kintro.
-    """
+    """To be called before the probe is attached; returns the time, CLOCK_MONOTONIC."""
     if command_pid is not None:
-        held = np_record(probe)
-        held["flags"] = HELD
-        if probe.is_array("threads"):
-            size = held.nbytes
-            probe.array("threads")[command_pid * size : (command_pid + 1) * size] = held.tobytes()
-        else:
-            probe.update("threads", command_pid, held.tobytes())
+        thread_records.hold(probe, command_pid)
     now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     probe.switch("begun")[0] = now_ns
     return now_ns
-
-
-def np_record(probe: Probe) -> Any:
-    """An empty record of a thread."""
-    import numpy as np
-
-    return np.zeros(1, c_struct(probe.text, "thread_record").dtype)
 
 
 def read(probe: Probe, by_process: bool, end_ns: int | None = None) -> Reading:
@@ -115,16 +93,9 @@ def _read_processes(probe: Probe, reading: Reading, by_process: bool, np: Any) -
         figures = (int(row[name]) for name in ("calls", "user_ns", "kernel_ns", "runtime_ns"))
         times = (int(row[name]) * COARSE_NS for name in ("utime", "stime"))
         reading.processes[process] = Process(process, bytes(row["comm"]), *figures, *times)
-    layout = c_struct(probe.text, "thread_record")
-    if probe.is_array("threads"):
-        table = np.frombuffer(probe.array("threads"), layout.dtype)
-        tids = np.flatnonzero(table["tgid"])
-        records = table[tids]
-    else:
-        keys, values = probe.read_all("threads")
-        records, tids = np.frombuffer(values, layout.dtype), np.frombuffer(keys, np.uint32)
+    records, tids = thread_records.read_threads(probe)
     for tid, record in zip(tids.tolist(), records):
-        if record["tgid"] and not record["flags"] & HELD:
+        if record["tgid"] and not record["flags"] & thread_records.HELD:
             _add_thread(reading, tid, record, by_process)
 
 
@@ -147,7 +118,7 @@ def _add_thread(reading: Reading, tid: int, record: Any, by_process: bool) -> No
     ]
     reading.processes[key] = Process(
         key,
-        comm_of(key.pid) or known.comm,
+        read_comm(key.pid) or known.comm,
         known.calls + int(record["calls"]),
         known.user_ns + user_ns,
         known.kernel_ns + kernel_ns,
@@ -168,10 +139,3 @@ def cpu_times_ns(pid: int, tid: int, root: Path = Path("/proc")) -> tuple[int | 
         return None, None, None
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     return runtime_ns, int(fields[14 - 3]) * tick_ns, int(fields[15 - 3]) * tick_ns
-
-
-def comm_of(pid: int, root: Path = Path("/proc")) -> bytes | None:
-    try:
-        return (root / str(pid) / "comm").read_bytes().removesuffix(b"\n")
-    except OSError:
-        return None

@@ -12,7 +12,6 @@ DECODE: dict[str, Any] = {}
 # As in probes/syscalls.h.
 SLOTS, OTHER_SLOT, COMPAT_SLOT = 512, 510, 511
 UNFINISHED = 0xFFFF
-HELD = 4
 
 SLOT_NAMES = {OTHER_SLOT: "(unknown numbers)", COMPAT_SLOT: "(32-bit calls)"}
 

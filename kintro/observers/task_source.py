@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from kintro.observers.task_proc import Facts
 from kintro.observers.task_records import Value
-from kintro.sources import host
+from kintro.sources.cpu import possible_cpus
 
 PAGE = mmap.PAGESIZE
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -72,8 +72,7 @@ def handled(actions: bytes, ignored: bool) -> int:
 def cpu_list(mask: int | bytes) -> str:
     """`0-3,8`, of the CPUs that this machine may ever have."""
     bits = mask if isinstance(mask, int) else int.from_bytes(mask, "little")
-    possible = host.read_text("sys/devices/system/cpu/possible") or "0"
-    cpus = [cpu for cpu in range(int(possible.replace(",", "-").rpartition("-")[2]) + 1) if bits >> cpu & 1]
+    cpus = [cpu for cpu in range(possible_cpus()) if bits >> cpu & 1]
     starts = [cpu for cpu in cpus if cpu - 1 not in cpus]
     ends = [cpu for cpu in cpus if cpu + 1 not in cpus]
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends))

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from kintro.errors import EX_NOPERM, EX_UNAVAILABLE, KintroError
-from kintro.sources import host, kept
+from kintro.sources import cpu, host, kept
 from kintro.sources.bpf_syscall import map_attributes, program_type
 from kintro.sources.filters import Filters
 from kintro.sources.probe_source import probe_text
@@ -107,7 +107,7 @@ class Loading:
         require_tracing()
         self.filters = filters or Filters()
         self.text = probe_text(name)
-        self.cpus = _possible_cpus()
+        self.cpus = cpu.possible_cpus()
         self._parameters = {"CPUS": self.cpus, **self.filters.defines(), **(defines or {})}
         self._key, self._store = kept.key_of(self.text, self._parameters), kept.Store()
         self._loaded: Loaded | None = None
@@ -222,9 +222,3 @@ def _stderr_kept() -> Iterator[Any]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-
-
-def _possible_cpus() -> int:
-    """One more than the highest CPU number that may ever be used (sysfs-devices-system-cpu, possible)."""
-    ranges = host.read_text("sys/devices/system/cpu/possible") or "0"
-    return 1 + max(map(int, re.findall(r"\d+", ranges)))

@@ -13,10 +13,11 @@ import os
 import pwd
 import select
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, KintroError
+from kintro.sources.filters import Filters
 
 TERM_S = 3.0  # from SIGTERM to SIGKILL, for a command that must not outlive us
 
@@ -163,3 +164,12 @@ def _become(argv: list[str], user: User | None, go: int, failed: int) -> None:
     finally:
         os.write(failed, str(code or errno.EIO).encode())
         os._exit(127)
+
+
+def picked(
+    command: Sequence[str] | None, filters: Filters | None
+) -> tuple[Filters, Callable[[], Command | None]]:
+    """What a Trace of a command, or else of what the filters pick, is made with: filters, and `ready`."""
+    if command is None:
+        return filters or Filters(), lambda: None
+    return (filters or Filters())._replace(command=True), lambda: Command(command)

@@ -43,6 +43,12 @@ def clock_source(root: Path = ROOT) -> str | None:
     return read_text(_CLOCK_SOURCE, root)
 
 
+def possible_cpus(root: Path = ROOT) -> int:
+    """One more than the highest CPU number that may ever be used (sysfs-devices-system-cpu, possible)."""
+    ranges = read_text("sys/devices/system/cpu/possible", root) or "0"
+    return 1 + max(map(int, re.findall(r"\d+", ranges)))
+
+
 @contextmanager
 def pinned(cpu: int | None) -> Iterator[int]:
     """Keeps this thread on a CPU, by default on the one where it is, and yields its number.

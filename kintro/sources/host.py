@@ -282,6 +282,14 @@ def library_version(name: str, maps: str) -> str | None:
     return (match[1] or match[2]) if match else None
 
 
+def tid_limit() -> int | None:
+    """Above every tid that a probe sees (proc_sys_kernel(5), pid_max). None if that is not known here.
+
+    In a container pid_max is that of its own pids, and a probe sees the host's.
+    """
+    return read_int("proc/sys/kernel/pid_max") if in_initial_pid_namespace() else None
+
+
 def parse_stat(text: str) -> tuple[int, str, int, int]:
     """(pid, comm, ppid, start time in clock ticks since boot) of proc_pid_stat(5)."""
     before, _, after = text.rpartition(")")  # the comm may hold brackets and spaces

@@ -124,6 +124,17 @@ def parse_syscall(data: bytes) -> int | None:
     return int(words[-2], 16) or None if len(words) > 2 else None
 
 
+def parse_call(data: bytes) -> tuple[int, ...] | None:
+    """The number and the six arguments of a call in which a thread waits, of proc_pid_syscall(5).
+
+    None if it runs, or waits outside of any call.
+    """
+    number, *words = data.split() or [b""]
+    if not number.isdigit() or len(words) < 6:
+        return None
+    return int(number), *(int(word, 16) for word in words[:6])
+
+
 def read_stat(pid: int, root: Path = ROOT) -> Stat:
     return parse_stat(read_file(pid, "stat", root))
 
@@ -170,8 +181,25 @@ def read_stack_pointer(pid: int, tid: int, root: Path = ROOT) -> int | None:
     None if it is running, gone, a kernel thread or a zombie, if it may not be asked (it takes the right to
     attach, PTRACE_MODE_ATTACH of ptrace(2)), or if the kernel has no such file.
     """
+    data = _read_thread_file(pid, tid, "syscall", root)
+    return None if data is None else parse_syscall(data)
+
+
+def read_call(pid: int, tid: int, root: Path = ROOT) -> tuple[int, ...] | None:
+    """The call in which a thread waits, as parse_call tells; None also where read_stack_pointer gives it."""
+    data = _read_thread_file(pid, tid, "syscall", root)
+    return None if data is None else parse_call(data)
+
+
+def read_comm(pid: int, tid: int | None = None, root: Path = ROOT) -> bytes | None:
+    """The present name of a thread, by default of the process's first; None if it is gone."""
+    data = _read_thread_file(pid, pid if tid is None else tid, "comm", root)
+    return None if data is None else data.removesuffix(b"\n")
+
+
+def _read_thread_file(pid: int, tid: int, name: str, root: Path) -> bytes | None:
     try:
-        return parse_syscall(_path(pid, f"task/{tid}/syscall", root).read_bytes())
+        return _path(pid, f"task/{tid}/{name}", root).read_bytes()
     except OSError:
         return None
 

@@ -36,9 +36,9 @@ pytestmark = pytest.mark.kernel
 TRACEPOINTS = 6  # that probes/calls.c is attached to
 WITHOUT_INDEX = """
 import sys
-from kintro.observers import syscalls_read
+from kintro.observers import thread_records
 from kintro.cli import main
-syscalls_read.TID_INDEX_MAX = 0
+thread_records.TID_INDEX_MAX = 0
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -380,6 +380,29 @@ def test_stack_pointers(data: bytes, pointer: int | None, tmp_path: Path) -> Non
     assert procfs.read_stack_pointer(7, 9, tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("data", "call"),
+    [
+        (b"running\n", None),
+        (b"-1 0x7ffe88d4a468 0x7f1c\n", None),
+        (b"", None),
+        (b"0 0x3 0x1 0x2 0x0 0x0 0xff 0x7ffe88d4a468 0x7f1c3d7f4d1e\n", (0, 3, 1, 2, 0, 0, 255)),
+    ],
+)
+def test_calls_that_wait(data: bytes, call: tuple[int, ...] | None, tmp_path: Path) -> None:
+    put(tmp_path, 7, "task/8/syscall", data)
+    assert procfs.read_call(7, 8, tmp_path) == call
+    assert procfs.read_call(7, 9, tmp_path) is None
+
+
+def test_the_name_of_a_thread(tmp_path: Path) -> None:
+    put(tmp_path, 7, "task/7/comm", b"a) b\n")
+    put(tmp_path, 7, "task/8/comm", b"a\nb\n")
+    assert procfs.read_comm(7, root=tmp_path) == b"a) b"
+    assert procfs.read_comm(7, 8, tmp_path) == b"a\nb"
+    assert procfs.read_comm(7, 9, tmp_path) is None
+
+
 # What cannot be read
 
 READERS = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,14 +182,6 @@ def test_what_a_task_does_at_the_end_counts_until_then(
 @pytest.mark.parametrize(("before", "moved"), [(0, 0), (1, 1), (2, 0)])
 def test_a_turn_on_another_cpu_is_a_migration(before: int, moved: int) -> None:
     assert switches_read.task_of(row(flags=LIVE, cpu=before), NAMES[A], 1, 1000).migrations == moved
-
-
-def test_a_name_in_proc(tmp_path: Path) -> None:
-    folder = tmp_path / "7" / "task" / "8"
-    folder.mkdir(parents=True)
-    (folder / "comm").write_bytes(b"a\nb\n")
-    assert switches_read.comm_of(7, 8, tmp_path) == b"a\nb"
-    assert switches_read.comm_of(7, 9, tmp_path) is None
 
 
 # How it is shown

@@ -255,5 +255,3 @@ def test_times_of_a_thread(tmp_path: Path) -> None:
     (folder / "stat").write_text("8 (a) b) S 1 7 7 0 -1 0 0 0 0 0 3 4 0 0\n")
     assert syscalls_read.cpu_times_ns(7, 8, tmp_path) == (123456, 30_000_000, 40_000_000)
     assert syscalls_read.cpu_times_ns(7, 9, tmp_path) == (None, None, None)
-    (tmp_path / "7" / "comm").write_bytes(b"a) b\n")
-    assert syscalls_read.comm_of(7, tmp_path) == b"a) b" and syscalls_read.comm_of(9, tmp_path) is None
