@@ -139,6 +139,24 @@ class Timeline(NamedTuple):
     turns: Turns
 
 
+class Bar(NamedTuple):
+    """An amount, with the range that it lies in if that is known."""
+
+    label: str
+    amount: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Bars(NamedTuple):
+    """Amounts side by side: costs, or a histogram, whose labels are the ranges of its buckets."""
+
+    title: str
+    unit: str  # `ns`, `bytes`, `percent`, or a plural of what is counted
+    log: bool  # drawn on a logarithmic scale
+    bars: tuple[Bar, ...]
+
+
 class Node(NamedTuple):
     """What lines of a graph lead to: a process, or what more than two processes share."""
 

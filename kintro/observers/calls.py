@@ -278,10 +278,12 @@ def trace(
     text_bytes: int = 32,
     failed: bool = False,
     slower_ns: int = 0,
+    during: Callable[[], Any] | None = None,
 ) -> Iterator[Run]:
     """Traces single system calls, of a command and its descendants if one is given; `with trace(...) as run`.
 
-    The rest is as on the command line. Raises KintroError for whatever stands against it, as that tells it.
+    `during` is called when the iteration has begun and all is attached; the trace ends when it returns. The
+    rest is as on the command line. Raises KintroError for whatever stands against it, as that tells it.
     """
     from kintro.observers import calls_names, calls_read, thread_records
     from kintro.sources.columns import Columns
@@ -291,6 +293,6 @@ def trace(
     chosen = calls_names.chosen(expression, names)
     request = calls_read.Request(names, chosen, text_bytes, failed, slower_ns)
     loading = Loading(PROBE, filters, thread_records.defines())
-    with Trace(loading, Columns(DECODE, dtypes()), None, make, duration_s) as running:
+    with Trace(loading, Columns(DECODE, dtypes()), None, make, duration_s, during) as running:
         request.prepare(running)
         yield Run(running, names, request.tally)

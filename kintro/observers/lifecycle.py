@@ -9,7 +9,7 @@ What it cannot see: the fork of a process that was there before tracing began.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -72,14 +72,16 @@ def trace(
     filters: Filters | None = None,
     duration_s: float | None = None,
     threads: bool = False,
+    during: Callable[[], Any] | None = None,
 ) -> Iterator[Run]:
     """Traces process life, of a command and its descendants if one is given; `with trace(...) as run`.
 
+    `during` is called when the iteration has begun and all is attached; the trace ends when it returns.
     Raises KintroError for whatever stands against it, as the command line tells it.
     """
     filters, make = picked(command, filters)
     loading = Loading(PROBE, filters, {"THREADS": 1} if threads else {})
-    with Trace(loading, Rows(DECODE), settled, make, duration_s) as running:
+    with Trace(loading, Rows(DECODE), settled, make, duration_s, during) as running:
         yield Run(running)
 
 

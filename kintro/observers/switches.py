@@ -175,11 +175,15 @@ def tally(traced: Any) -> Mapping[str, Any]:
 
 
 def count(
-    command: Sequence[str] | None = None, filters: Filters | None = None, duration_s: float | None = None
+    command: Sequence[str] | None = None,
+    filters: Filters | None = None,
+    duration_s: float | None = None,
+    during: Callable[[], Any] | None = None,
 ) -> Account:
     """Counts the context switches of a command and its descendants, or of what `filters` picks, for a while.
 
-    Without a command and a duration it ends with the process that `filters` names, or never.
+    Without a command and a duration it ends with the process that `filters` names, or never. `during` is
+    called when counting has begun, which ends when it returns.
 
     Raises KintroError for whatever stands against it, as the command line tells it.
     """
@@ -188,7 +192,7 @@ def count(
     filters, make = picked(command, filters)
     loading = Loading(PROBE, filters, switches_read.defines())
     ends_ns: list[int] = []
-    with Trace(loading, Rows({}), settled if command else None, make, duration_s) as trace:
+    with Trace(loading, Rows({}), settled if command else None, make, duration_s, during) as trace:
         pid = trace.command.pid if trace.command is not None else None
         trace.around(
             lambda: ends_ns.append(switches_read.begin(trace.probe, pid)),

@@ -193,10 +193,12 @@ def count(
     filters: Filters | None = None,
     duration_s: float | None = None,
     by_process: bool = False,
+    during: Callable[[], Any] | None = None,
 ) -> Account:
     """Counts the system calls of a command and its descendants, or of what `filters` picks, for a while.
 
-    Without a command and a duration it ends with the process that `filters` names, or never.
+    Without a command and a duration it ends with the process that `filters` names, or never. `during` is
+    called when counting has begun, which ends when it returns.
 
     Raises KintroError for whatever stands against it, as the command line tells it.
     """
@@ -205,7 +207,7 @@ def count(
 
     filters, make = picked(command, filters)
     loading = Loading(PROBE, filters, syscalls_read.defines(by_process))
-    with Trace(loading, Rows({}), settled if command else None, make, duration_s) as trace:
+    with Trace(loading, Rows({}), settled if command else None, make, duration_s, during) as trace:
         pid = trace.command.pid if trace.command is not None else None
         first = Reading(syscalls_read.begin(trace.probe, pid))
         for _ in trace.rows():

@@ -60,14 +60,17 @@ class Trace:
         settled: Callable[[Mapping[str, int]], bool] | None = None,
         ready: Callable[[], Command | None] = lambda: None,
         duration_s: float | None = None,
+        during: Callable[[], Any] | None = None,
     ) -> None:
         """`ready` is called when the probe is loaded, and makes the command to run, with filters.command.
 
         `settled(counters)`: whether nothing is under way in the kernel that belongs to what was seen.
+        `during` is called when all is attached; the trace ends when it returns.
         """
         self.filters = loading.filters
         self._settled = settled
         self._duration_s = duration_s
+        self._during = during
         self._watched: dict[int, Callable[[], None]] = {}
         self._every_s: float | None = None
         self._around: tuple[Callable[[], None], Callable[[], None]] = (lambda: None, lambda: None)
@@ -152,6 +155,9 @@ class Trace:
             self.command.start()
         elif self._pidfd is not None:
             self.when_readable(self._pidfd, self._note_target_ended)
+        if self._during is not None:
+            self._during()
+            self.stop()
         self._due_s = time.monotonic() + (self._every_s or 0)
         while not self._ended:
             self._advance(self._timeout_s())
@@ -211,6 +217,8 @@ class Trace:
 
     def _timeout_s(self) -> float | None:
         waits = [WINDOW_NS / 1e9] if self._order.holds else []
+        if self._stopped:
+            waits.append(0.0)
         if self._duration_s is not None:
             waits.append(max(0.0, self._duration_s - (time.monotonic_ns() - self._begin_ns) / 1e9))
         if self._every_s is not None:

@@ -1,0 +1,179 @@
+"""Experiments with fork: who makes whom, and what memory the two share."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import random
+import resource
+import zlib
+from typing import NamedTuple
+
+from kintro.concepts.experiment import Experiment, Finding, Picture, judged
+from kintro.concepts.scene import Actor, Play
+from kintro.concepts.words import Value
+from kintro.observers import lifecycle
+from kintro.observers.lifecycle_records import Fork
+from kintro.observers.memory_diff import Diff, diff
+from kintro.observers.memory_layout import diff_layout
+from kintro.observers.memory_pairs import SAME
+from kintro.observers.memory_records import AddressSpace
+from kintro.observers.memory_space import read_space
+from kintro.shapes import Layout
+from kintro.sources.filters import Filters
+
+PAGES = 4096  # of data that is copied
+
+
+class Born(NamedTuple):
+    """A fork, as the two processes and as the kernel tell it."""
+
+    caller_pid: int
+    got_pid: int  # what fork returned to the caller
+    child_pid: int  # what getpid returned to the child
+    told_parent_pid: int  # what getppid returned to the child
+    forks: list[tuple[int, int, int]]  # creator's pid, parent's pid, child's pid
+    lost: int | None
+
+
+def _who_am_i() -> Play:
+    yield os.getpid(), os.getppid()
+
+
+def observe_birth() -> Born:
+    told: list[tuple[int, int, int]] = []
+
+    def fork() -> None:
+        with Actor(_who_am_i) as child:
+            told.append((child.pid, *child.step()))
+
+    with lifecycle.trace(filters=Filters(pid=os.getpid()), during=fork) as run:
+        forks = [(event.creator_pid, event.ppid, event.pid) for event in run if isinstance(event, Fork)]
+        return Born(os.getpid(), *told[0], forks, run.summary.lost)
+
+
+def judge_birth(seen: Born) -> Finding:
+    creator, parent, child = seen.forks[0] if len(seen.forks) == 1 else (None, None, None)
+    facts: dict[str, Value] = {
+        "caller_pid": seen.caller_pid,
+        "got_pid": seen.got_pid,
+        "child_pid": seen.child_pid,
+        "told_parent_pid": seen.told_parent_pid,
+        "forks": len(seen.forks),
+        "creator_pid": creator,
+        "parent_pid": parent,
+        "event_pid": child,
+        "lost": seen.lost,
+    }
+    agree = (creator, parent, child) == (seen.caller_pid, seen.told_parent_pid, seen.child_pid)
+    related = seen.got_pid == seen.child_pid and parent == creator
+    return Finding(judged(agree and related and seen.lost == 0, False), facts)
+
+
+class Copy(NamedTuple):
+    """A parent's data and its child's, before and after the child writes to some of it. Counts of pages."""
+
+    pages: int
+    same_bytes: bool  # the child found what the parent had put there
+    before: tuple[int, int]  # in the same frame, in different ones
+    kinds: dict[
+        str, tuple[int, int]
+    ]  # of heap, stack and data: at the same address in both, in the same frame
+    written: int
+    faults: int  # of the child while it wrote
+    after: tuple[int, int]
+    parent_unchanged: bool
+    child_changed: bool
+    layout: Layout  # after
+
+
+def _write(data: mmap.mmap, checksum: int, pages: list[int]) -> Play:
+    yield zlib.crc32(data) == checksum
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for page in pages:
+        data[page * mmap.PAGESIZE] ^= 0xFF
+    yield resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    yield all(data[page * mmap.PAGESIZE] == data[page * mmap.PAGESIZE + 1] ^ 0xFF for page in pages)
+
+
+def observe_copy() -> Copy:
+    data = mmap.mmap(-1, PAGES * mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    data.madvise(mmap.MADV_NOHUGEPAGE)  # a huge page would be copied in one piece
+    for _ in range(PAGES):
+        data.write(bytes([random.randrange(256)]) * mmap.PAGESIZE)
+    checksum, address = zlib.crc32(data), ctypes.addressof(ctypes.c_char.from_buffer(data))
+    pages = sorted(random.sample(range(PAGES), random.randint(500, 1500)))
+    with Actor(_write, data, checksum, pages) as child:
+        same_bytes = child.step()
+        spaces = read_space(os.getpid()), read_space(child.pid)
+        whole = _diff(*spaces)
+        before, kinds = _frames(*spaces, address), _by_kind(whole, spaces[0])
+        faults = child.step()
+        after, unchanged = _frames(*spaces, address), zlib.crc32(data) == checksum
+        layout = diff_layout(*spaces, _diff(*spaces))
+        return Copy(
+            PAGES, same_bytes, before, kinds, len(pages), faults, after, unchanged, child.step(), layout
+        )
+
+
+def _diff(a: AddressSpace, b: AddressSpace) -> Diff:
+    return diff(a.pid, a.regions, b.pid, b.regions)
+
+
+def _frames(a: AddressSpace, b: AddressSpace, address: int) -> tuple[int, int]:
+    """Of the data: pages in the same frame, and in different ones."""
+    [region] = [r for r in a.regions if r.mapping.start <= address < r.mapping.end]
+    data = region.mapping._replace(start=address, end=address + PAGES * mmap.PAGESIZE)
+    pages = diff(a.pid, [data], b.pid, [data]).total
+    return pages.same_frame or 0, pages.different_frame or 0
+
+
+def _by_kind(found: Diff, parent: AddressSpace) -> dict[str, tuple[int, int]]:
+    kinds = {region.mapping: region.kind for region in parent.regions}
+    counts: dict[str, tuple[int, int]] = {}
+    for part in found.parts:
+        kind = kinds.get(part.pair.a, "") if part.pair.a else ""
+        if kind in ("heap", "stack", "data") and part.pair.relation == SAME:
+            both, same = counts.get(kind, (0, 0))
+            shared, own = part.pages.same_frame or 0, part.pages.different_frame or 0
+            counts[kind] = both + shared + own, same + shared
+    return counts
+
+
+def _copy_facts(seen: Copy) -> dict[str, Value]:
+    return {
+        "pages": seen.pages,
+        "same_before": seen.before[0],
+        "written": seen.written,
+        "faults": seen.faults,
+        "same_after": seen.after[0],
+        "own_after": seen.after[1],
+    }
+
+
+def judge_copy(seen: Copy) -> Finding:
+    kinds = {f"{kind}_pages": both for kind, (both, _) in seen.kinds.items()}
+    has_all = {"heap", "stack", "data"} <= seen.kinds.keys() and all(both for both, _ in seen.kinds.values())
+    copied = seen.same_bytes and seen.child_changed and has_all
+    # The copy is made late: not at the fork, but page by page when one of the two writes.
+    late = seen.before == (seen.pages, 0) and seen.after == (seen.pages - seen.written, seen.written)
+    facts = {**_copy_facts(seen), **kinds, "same_bytes": seen.same_bytes}
+    return Finding(judged(copied, late), facts, (Picture("shared-frames", seen.layout),))
+
+
+def judge_apart(seen: Copy) -> Finding:
+    facts = {
+        **_copy_facts(seen),
+        "parent_unchanged": seen.parent_unchanged,
+        "child_changed": seen.child_changed,
+    }
+    holds = seen.child_changed and seen.parent_unchanged and seen.after[1] == seen.written
+    return Finding(judged(holds, False), facts)
+
+
+EXPERIMENTS = (
+    Experiment("F1", observe_birth, judge_birth, root=True),
+    Experiment("F2", observe_copy, judge_copy, root=True),
+    Experiment("F4", observe_copy, judge_apart, root=True),
+)

@@ -1,0 +1,91 @@
+"""Processes that play a part in an experiment, step by step. They never outlive it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from multiprocessing import Pipe
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from kintro.errors import EX_UNAVAILABLE, KintroError
+
+Play: TypeAlias = Generator[Any, Any, None]  # what a process does, step by step
+
+LIFE_S = 60  # at most
+STEP_S = 10.0
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_libc = ctypes.CDLL(None)  # here, as an actor may be made where nothing can be loaded
+
+
+class Actor:
+    """A child process that runs a generator: each `step` resumes it and returns what it yields next.
+
+    A context manager that ends it. `status` is its wait status (waitpid(2)) once it has ended.
+    """
+
+    def __init__(self, play: Callable[..., Play], *arguments: Any) -> None:
+        self._line, theirs = Pipe()
+        self.status: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._line.close()
+            _play(theirs, play, arguments)
+        theirs.close()
+
+    def step(self, word: Any = None) -> Any:
+        """What the play yields next; `word` is what its last `yield` gives it. None when it is over."""
+        with suppress(BrokenPipeError):  # what it said before is still to be read
+            self._line.send(word)
+        try:
+            if self._line.poll(STEP_S):
+                return self._line.recv()
+        except (EOFError, ConnectionError):
+            return None
+        raise KintroError("a process of the experiment does not answer", None, EX_UNAVAILABLE)
+
+    def wait(self) -> int:
+        """Its wait status; waits for its end."""
+        if self.status is None:
+            self.status = os.waitpid(self.pid, 0)[1]
+        return self.status
+
+    def __enter__(self) -> Actor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.close()
+        if self.status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+
+def die_with_parent(life_s: int = LIFE_S) -> None:
+    """Ends this process with the thread that made it, and in any case after a while."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGTERM})
+    signal.alarm(life_s)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _play(line: Any, play: Callable[..., Play], arguments: tuple[Any, ...]) -> None:
+    code = 1
+    try:
+        die_with_parent()
+        steps = play(*arguments)
+        word = line.recv()
+        told = next(steps)
+        while True:
+            line.send(told)
+            word = line.recv()
+            told = steps.send(word)
+    except (StopIteration, EOFError):
+        code = 0
+    finally:
+        os._exit(code)

@@ -1,0 +1,1 @@
+"""For each concept, observations as they would be if its claims were wrong: id → changes to a real one."""

@@ -1,0 +1,21 @@
+"""Forks of which somebody has the facts wrong."""
+
+DOCTORED = {
+    "F1": [
+        lambda seen: seen._replace(forks=[]),
+        lambda seen: seen._replace(forks=[(seen.caller_pid, 1, seen.child_pid)]),
+        lambda seen: seen._replace(got_pid=seen.caller_pid),
+        lambda seen: seen._replace(told_parent_pid=1),
+        lambda seen: seen._replace(lost=1),
+    ],
+    "F2": [
+        lambda seen: seen._replace(same_bytes=False),
+        lambda seen: seen._replace(kinds={}),
+        lambda seen: seen._replace(child_changed=False),
+    ],
+    "F4": [
+        lambda seen: seen._replace(parent_unchanged=False),
+        lambda seen: seen._replace(child_changed=False),
+        lambda seen: seen._replace(after=seen.before),
+    ],
+}

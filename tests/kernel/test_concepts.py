@@ -1,0 +1,66 @@
+"""Every claim is tried out on this kernel; and an observation that speaks against it changes the verdict."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kintro.concepts import runner, words
+from kintro.concepts.experiment import Experiment, Finding
+
+from .harness import as_nobody
+
+pytestmark = pytest.mark.kernel
+
+EXPERIMENTS = runner.experiments()
+
+
+def doctored(experiment: Experiment) -> list[Callable[[Any], Any]]:
+    concept = words.claims()[experiment.id].concept
+    return importlib.import_module(f"tests.kernel.doctored.{concept}").DOCTORED[experiment.id]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.id)
+def test_a_claim_on_this_kernel(experiment: Experiment) -> None:
+    changes = doctored(experiment)
+    assert changes
+
+    def judge(seen: Any) -> Finding:
+        found = experiment.judge(seen)
+        verdicts = [experiment.judge(change(seen)).verdict for change in changes]
+        return found._replace(facts={**found.facts, "doctored": " ".join(verdicts)})
+
+    result = runner.run(experiment._replace(judge=judge))
+    facts = dict(result.finding.facts)
+    assert result.finding.verdict in ("holds", "holds-with-nuance"), (result.finding.reason, facts)
+    assert str(facts.pop("doctored")).split() == ["refuted"] * len(changes)
+    words_of = words.of_concept(result.claim.concept)
+    assert facts.keys() <= words_of.terms.keys()
+    assert {picture.caption for picture in result.finding.pictures} <= words_of.terms.keys()
+    assert any(type(value) in (int, float) for value in facts.values())  # a verdict carries numbers
+    for language in words.LANGUAGES:
+        told = words.filled(getattr(result.claim.seen, language), facts)
+        assert told and not re.search(r"[{}]", told)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.id)
+def test_a_claim_as_a_plain_user(experiment: Experiment) -> None:
+    """It holds, or it is not observed for want of rights; it never fails."""
+    code = (
+        "from kintro.concepts import runner; import sys\n"
+        "finding = runner.run(runner.experiments([sys.argv[1]])[0]).finding\n"
+        "print(finding.verdict, finding.reason)"
+    )
+    command = [sys.executable, "-c", code, experiment.id]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, **as_nobody())
+    verdict, *reason = told.stdout.split()
+    if experiment.root:
+        assert (verdict, reason) == ("not-observed", ["root"])
+    else:
+        assert verdict.startswith("holds")
