@@ -181,8 +181,8 @@ def run(
     """
     from kintro.cli.saving import Saver
     from kintro.sources.command import Command
-    from kintro.sources.rows import Rows, records
-    from kintro.sources.trace import Trace, pumped
+    from kintro.sources.rows import Rows, pumped, records
+    from kintro.sources.trace import Trace
 
     output = begun.output
     output.interrupt_fd = signals.fd

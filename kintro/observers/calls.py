@@ -36,8 +36,8 @@ from kintro.observers.syscalls import error_name
 from kintro.sources.bpf import Loading
 from kintro.sources.command import picked
 from kintro.sources.filters import Filters
-from kintro.sources.rows import records
-from kintro.sources.trace import Account, Trace, is_number, pumped
+from kintro.sources.rows import pumped, records
+from kintro.sources.trace import Account, Trace, is_number
 
 # include/uapi/linux/magic.h
 PIPEFS, SOCKFS, _ANON_INODE, _NSFS, _PIDFS = 0x50495045, 0x534F434B, 0x09041934, 0x6E736673, 0x50494446

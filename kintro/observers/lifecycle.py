@@ -29,8 +29,8 @@ from kintro.observers.lifecycle_records import (
 from kintro.sources.bpf import Loading
 from kintro.sources.command import picked
 from kintro.sources.filters import Filters
-from kintro.sources.rows import Rows, records
-from kintro.sources.trace import Account, Trace, is_number, pumped
+from kintro.sources.rows import Rows, pumped, records
+from kintro.sources.trace import Account, Trace, is_number
 
 Key = tuple[int, int]  # a process or thread: its id and start time
 

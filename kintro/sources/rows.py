@@ -12,6 +12,7 @@ from kintro.sources.ring import WINDOW_NS, Reader
 Row = tuple  # of an event, its time first
 Decode = Callable[[Row], Row]  # what a ring holds → what is recorded
 
+PUMP_EVERY = 1000  # events handled between two looks at the rings
 ROW_BYTES = 500  # of memory, for most
 _FOREVER_NS = 1 << 63
 
@@ -65,3 +66,14 @@ def records(batches: Iterable[list[tuple[str, Row]]], kinds: Mapping[str, type])
     for batch in batches:
         for kind, row in batch:
             yield kinds[kind](*row)
+
+
+def pumped(stream: Iterator[Any], drain: Callable[[], bool]) -> Iterator[Any]:
+    """The stream as it is; between its items the trace goes on, however slowly they are used.
+
+    It ends early if `drain` says that nobody wants the rest.
+    """
+    for number, item in enumerate(stream):
+        yield item
+        if number % PUMP_EVERY == PUMP_EVERY - 1 and drain():
+            return

@@ -30,7 +30,6 @@ from kintro.sources.rows import Row, Rows
 if TYPE_CHECKING:
     from kintro.sources.columns import Columns
 
-PUMP_EVERY = 1000  # events handled between two looks at the rings
 BACKLOG = 1 << 30  # bytes of memory, about, for events that wait to be shown
 SETTLE_S = 0.5  # at most: for the last events under way after the end
 
@@ -290,17 +289,6 @@ class Trace:
                 if len(quiet) == 3:
                     break
         return min(quiet, default=None)
-
-
-def pumped(stream: Iterator[Any], drain: Callable[[], bool]) -> Iterator[Any]:
-    """The stream as it is; between its items the trace goes on, however slowly they are used.
-
-    It ends early if `drain` says that nobody wants the rest.
-    """
-    for number, item in enumerate(stream):
-        yield item
-        if number % PUMP_EVERY == PUMP_EVERY - 1 and drain():
-            return
 
 
 def _sum(counters: Mapping[str, int], ending: str) -> int:
