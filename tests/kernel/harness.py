@@ -41,6 +41,13 @@ def kintro(*arguments: str | Path, **options: Any) -> subprocess.CompletedProces
     return subprocess.run([KINTRO, *map(str, arguments)], **options)
 
 
+def kintro_with(module: str, change: str, *arguments: str | Path) -> None:
+    """Runs kintro where a limit of a module is another one: `change` is an assignment to its name."""
+    lines = f"import {module} as module", change, "import sys; from kintro.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=DEADLINE_S, env=environment())
+
+
 @contextmanager
 def running(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process beside the test; killed at the end if it is still there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,11 @@ import pytest
 from kintro import syscalls
 
 from .calls import STORM, STORM_ROUNDS, Account, account, assert_storm
-from .harness import DEADLINE_S, environment, json_lines, kintro
+from .harness import DEADLINE_S, json_lines, kintro, kintro_with
 
 pytestmark = pytest.mark.kernel
 
 X86 = os.uname().machine == "x86_64"
-WITHOUT_INDEX = """
-import sys
-from kintro.observers import thread_records
-from kintro.cli import main
-thread_records.TID_INDEX_MAX = 0
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def test_each_count_and_each_error_twenty_times(tmp_path: Path, workload: str) -> None:
@@ -35,8 +27,7 @@ def test_each_count_and_each_error_twenty_times(tmp_path: Path, workload: str) -
 def test_threads_in_a_hash_where_there_are_too_many_tids(tmp_path: Path, workload: str) -> None:
     output = tmp_path / "account.json"
     words = ["syscalls", "--json", "-o", output, "--", workload, *STORM]
-    command = [sys.executable, "-c", WITHOUT_INDEX, *map(str, words)]
-    subprocess.run(command, check=True, timeout=DEADLINE_S, env=environment())
+    kintro_with("kintro.observers.thread_records", "module.TID_INDEX_MAX = 0", *words)
     assert_storm(Account(json_lines(output)[0]).assert_whole())
 
 

@@ -18,12 +18,11 @@ from kintro import calls
 
 from .calls import PROCESSES, STORM, STORM_ROUNDS, THREADS, account
 from .harness import (
-    DEADLINE_S,
     KINTRO,
-    environment,
     interrupt,
     json_lines,
     kintro,
+    kintro_with,
     program,
     running,
     strictly,
@@ -34,13 +33,6 @@ from .story import Story, story
 pytestmark = pytest.mark.kernel
 
 TRACEPOINTS = 6  # that probes/calls.c is attached to
-WITHOUT_INDEX = """
-import sys
-from kintro.observers import thread_records
-from kintro.cli import main
-thread_records.TID_INDEX_MAX = 0
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def assert_storm(seen: Story) -> None:
@@ -75,8 +67,7 @@ def test_the_same_numbers_as_the_account(tmp_path: Path, workload: str) -> None:
 def test_threads_in_a_hash_where_there_are_too_many_tids(tmp_path: Path, workload: str) -> None:
     output = tmp_path / "story.jsonl"
     words = ["trace-syscalls", "--json", "-o", output, "--", workload, *STORM]
-    command = [sys.executable, "-c", WITHOUT_INDEX, *map(str, words)]
-    subprocess.run(command, check=True, timeout=DEADLINE_S, env=environment())
+    kintro_with("kintro.observers.thread_records", "module.TID_INDEX_MAX = 0", *words)
     assert_storm(Story(output).assert_whole())
 
 

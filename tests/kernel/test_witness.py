@@ -93,8 +93,8 @@ def test_switches(usage: Any) -> None:
     for role, event, said in usage:
         assert 0 <= event["voluntary_switches"] - said["voluntary_switches"] <= 1, role
         assert 0 <= event["involuntary_switches"] - said["involuntary_switches"] <= 1, role
-        # 500 sleeps; one may be over before it has begun.
-        assert not role.startswith("sleeps") or event["voluntary_switches"] >= 450
+        # 600 sleeps; one may be over before it has begun.
+        assert not role.startswith("sleeps") or event["voluntary_switches"] >= 500
         assert not role.startswith("pushed_aside") or event["involuntary_switches"] >= 5
 
 

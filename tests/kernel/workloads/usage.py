@@ -19,7 +19,7 @@ def faults():
 
 
 def sleeps():
-    for _ in range(500):
+    for _ in range(600):
         time.sleep(0.00001)
     os._exit(0)
 
