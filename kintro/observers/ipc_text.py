@@ -130,7 +130,8 @@ def summary(inventory: Inventory) -> Iterator[str]:
     if inventory.outside:
         yield f"{inventory.outside} descriptors of TCP and UDP sockets have no other end here"
     if inventory.unmatched:
-        yield f"{inventory.unmatched} descriptors of sockets are of other families, or of other namespaces"
+        why = "of other families or namespaces, or this kernel does not tell"
+        yield f"{inventory.unmatched} descriptors of sockets are {why}"
 
 
 def as_json(inventory: Inventory) -> dict[str, Any]:

@@ -81,17 +81,26 @@ def sockets() -> tuple[list[UnixSocket], list[InetSocket]]:
     with diag:
         diag.marshal.msg_map[socket.AF_UNIX] = Message
         show = _SHOW_NAME | _SHOW_VFS | _SHOW_PEER | _SHOW_ICONS | _SHOW_RQLEN
-        unix = [_unix(message) for message in diag.get_sock_stats(family=socket.AF_UNIX, show=show)]
+        unix = [
+            found for found in _unix(diag.get_sock_stats(family=socket.AF_UNIX, show=show)) if found.inode
+        ]
         inet = [
             found
             for family in (socket.AF_INET, socket.AF_INET6)
             for name, protocol in (("tcp", socket.IPPROTO_TCP), ("udp", socket.IPPROTO_UDP))
             for found in _inet(diag.get_sock_stats(family=family, protocol=protocol), name)
         ]
-    return [found for found in unix if found.inode], inet
+    return unix, inet
 
 
-def _unix(message: Any) -> UnixSocket:
+def _unix(messages: Any) -> Iterator[UnixSocket]:
+    """Where a kernel lacks the module, its answer is an error without any of this (the same with _inet)."""
+    for message in messages:
+        if "udiag_ino" in message:
+            yield _unix_socket(message)
+
+
+def _unix_socket(message: Any) -> UnixSocket:
     attributes = dict(message["attrs"])
     lengths: Mapping[str, int] = attributes.get("UNIX_DIAG_RQLEN") or {}
     name: bytes = attributes.get("UNIX_DIAG_NAME") or b""

@@ -129,6 +129,14 @@ def test_sockets_have_their_names_and_other_ends() -> None:
             assert after[inodes[0]].waiting == ()
 
 
+def test_a_kernel_without_the_modules_of_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Linux 6.1 answers when it was booted without unix_diag and inet_diag."""
+    pyroute2 = pytest.importorskip("pyroute2")
+    answer = {"header": {"type": 2, "error": None}, "event": "NLMSG_ERROR"}
+    monkeypatch.setattr(pyroute2.DiagSocket, "get_sock_stats", lambda *_, **__: (answer,))
+    assert netlink.sockets() == ([], [])
+
+
 def test_a_namespace_that_is_left_or_closed() -> None:
     assert setns.inside("net", setns.own("net"), 0, lambda: 7) == 7
     with pytest.raises(KintroError):
