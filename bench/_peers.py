@@ -201,3 +201,55 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], notes: Mapping[
 
 def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+# Makes the cheapest system call there is, so many times; tells the seconds it took, by the clock and of CPU.
+LOOP = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+static double since(clockid_t clock, double before)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec + now.tv_nsec / 1e9 - before;
+}
+int main(int argc, char **argv)
+{
+    long calls = atol(argv[1]);
+    double clock = since(CLOCK_MONOTONIC, 0), cpu = since(CLOCK_PROCESS_CPUTIME_ID, 0);
+    for (long i = 0; i < calls; i++)
+        syscall(SYS_getppid);
+    cpu = since(CLOCK_PROCESS_CPUTIME_ID, cpu), clock = since(CLOCK_MONOTONIC, clock);
+    FILE *told = argc > 2 ? fopen(argv[2], "w") : stdout;
+    fprintf(told, "%.9f %.9f\n", clock, cpu);
+    return fclose(told);
+}
+"""
+_FLOOR = """
+import sys
+result, *names = sys.argv[1:]
+from kintro.sources import bpf, probe_source
+from kintro.sources.probe import Probe
+header = (probe_source.probes_folder() / "kintro.h").read_text()
+for name in names:
+    header += f"int tp_{name}(struct bpf_raw_tracepoint_args *ctx) {{ return {result}; }}\\n"
+bpf.probe_text = lambda name: header
+probe = Probe(bpf.Loading("floor"))
+probe.attach()
+sys.stdin.read()
+"""
+
+
+def compiled(program: str, path: Path) -> str:
+    subprocess.run(
+        ["gcc", "-O2", "-pthread", "-x", "c", "-o", path, "-"], input=program, text=True, check=True
+    )
+    return str(path)
+
+
+def floor(name: str, result: str, *tracepoints: str) -> Tool:
+    """Programs that do nothing but compute a result, at tracepoints."""
+    return Tool(name, (sys.executable, "-c", _FLOOR, result, *tracepoints), "")

@@ -89,8 +89,7 @@ def main() -> None:
     ours: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     theirs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="kintro-bench-") as folder:
-        path = str(Path(folder, "switch"))
-        subprocess.run(["gcc", "-O2", "-pthread", "-x", "c", "-o", path, "-"], input=C, text=True, check=True)
+        path = peers.compiled(C, Path(folder, "switch"))
         for number in range(1, args.runs + 1):
             for between in BETWEEN:
                 perf = [*pinned, "perf", "bench", "sched", "pipe", *(["-T"] if between == "threads" else [])]

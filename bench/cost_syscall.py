@@ -85,8 +85,7 @@ def main() -> None:
     ours: dict[str, list[float]] = {what: [] for what in WHAT}
     theirs: dict[str, list[float]] = {what: [] for what in WHAT}
     with tempfile.TemporaryDirectory(prefix="kintro-bench-") as folder:
-        path = Path(folder, "cost")
-        subprocess.run(["gcc", "-O2", "-x", "c", "-o", path, "-"], input=C, text=True, check=True)
+        path = peers.compiled(C, Path(folder, "cost"))
         for number in range(1, args.runs + 1):
             said = subprocess.run(["taskset", "-c", cpu, path], capture_output=True, text=True, check=True)
             for what, line in zip(WHAT, said.stdout.split(), strict=True):

@@ -72,12 +72,11 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="kintro-bench-") as folder:
-        path = Path(folder, "touch")
-        subprocess.run(["gcc", "-O2", "-x", "c", "-o", path, "-"], input=LOAD, text=True, check=True)
+        path = peers.compiled(LOAD, Path(folder, "touch"))
         for number in range(1, args.runs + 1):
             for touch in ("write", "read"):
                 for whom in WATCHED:
-                    taken = fault_ns([str(path), str(args.rounds), touch], whom)
+                    taken = fault_ns([path, str(args.rounds), touch], whom)
                     found.setdefault((touch, whom), []).append(taken)
                     peers.progress(f"{number}/{args.runs} {touch}, {whom} watched: {taken:,.0f} ns")
     print("### Page faults while somebody is watched\n")

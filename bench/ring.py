@@ -29,25 +29,6 @@ from system_calls import syscalls
 from kintro.observers.calls_records import dtypes
 from kintro.sources.session import read_batches
 
-LOOP = r"""
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int main(int argc, char **argv)
-{
-    long calls = atol(argv[1]);
-    struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    for (long i = 0; i < calls; i++)
-        syscall(SYS_getppid);
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    FILE *told = fopen(argv[2], "w");
-    fprintf(told, "%f\n", (b.tv_sec - a.tv_sec) + (b.tv_nsec - a.tv_nsec) / 1e9);
-    return fclose(told);
-}
-"""
 # The shape of bcc's own examples: examples/ringbuf/ringbuf_output.py.
 BCC = """
 import os, subprocess, sys
@@ -104,7 +85,7 @@ def main() -> None:
     cpus = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="kintro-bench-") as name, headers_for_bcc() as env:
         folder = Path(name)
-        subprocess.run(["gcc", "-O2", "-x", "c", "-o", folder / "loop", "-"], input=LOOP.encode(), check=True)
+        peers.compiled(peers.LOOP, folder / "loop")
         loop = [
             str(shutil.which("taskset")),
             "-c",
@@ -115,7 +96,7 @@ def main() -> None:
         ]
         for number in range(1, args.runs + 1):
             subprocess.run(loop, check=True)
-            untraced.append(args.calls / float((folder / "took").read_text()) / 1e6)
+            untraced.append(args.calls / float((folder / "took").read_text().split()[0]) / 1e6)
             for tool in tools:
                 if tool.name in notes:
                     continue
@@ -126,7 +107,7 @@ def main() -> None:
                 command = ["taskset", "-c", str(cpus[0]), *tool.command(loop, out)]
                 done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=600)
                 try:
-                    took_s = float((folder / "took").read_text())
+                    took_s = float((folder / "took").read_text().split()[0])
                     delivered = min(tool.delivered(out), args.calls)
                 except (OSError, ValueError, IndexError) as error:
                     said = done.stderr.decode(errors="replace").strip().splitlines()

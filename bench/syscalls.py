@@ -18,7 +18,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,45 +30,15 @@ from startup import headers_for_bcc
 STEADY_S = 0.3
 HELD = ("anon_inode:[perf_event]", "anon_inode:bpf_link", "anon_inode:bpf-raw-tracepoint")
 TIMEOUT_S = 30.0
-LOOP = r"""
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int main(int argc, char **argv)
-{
-    long calls = atol(argv[1]);
-    struct timespec a, b;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
-    for (long i = 0; i < calls; i++)
-        syscall(SYS_getppid);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
-    printf("%f\n", ((b.tv_sec - a.tv_sec) * 1e9 + (b.tv_nsec - a.tv_nsec)) / calls);
-    return 0;
-}
-"""
-FLOOR = """
-import sys
-result = sys.argv[1]
-from kintro.sources import bpf, probe_source
-from kintro.sources.probe import Probe
-header = (probe_source.probes_folder() / "kintro.h").read_text()
-for name in ("sys_enter", "sys_exit"):
-    header += f"int tp_{name}(struct bpf_raw_tracepoint_args *ctx) {{ return {result}; }}\\n"
-bpf.probe_text = lambda name: header
-probe = Probe(bpf.Loading("floor"))
-probe.attach()
-sys.stdin.read()
-"""
+BOTH = "sys_enter", "sys_exit"
 HISTOGRAMS = (
     "tracepoint:raw_syscalls:sys_enter { @start[tid] = nsecs; } "
     "tracepoint:raw_syscalls:sys_exit /@start[tid]/ { @ns[args->id] = hist(nsecs - @start[tid]); "
     "delete(@start[tid]); }"
 )
 TOOLS = [
-    peers.Tool("floor", (sys.executable, "-c", FLOOR, "0"), ""),
-    peers.Tool("floor with the clock", (sys.executable, "-c", FLOOR, "bpf_ktime_get_ns() & 1"), ""),
+    peers.floor("floor", "0", *BOTH),
+    peers.floor("floor with the clock", "bpf_ktime_get_ns() & 1", *BOTH),
     peers.Tool("kintro", (peers.KINTRO, "syscalls"), ""),
     peers.Tool("kintro, each process", (peers.KINTRO, "syscalls", "--by", "process"), ""),
     peers.Tool("libbpf-tools syscount", ("syscount", "-L"), ""),
@@ -83,7 +52,9 @@ SLOW = {"perf trace": 10}  # a tenth of the calls
 
 
 def loop_ns(loop: list[str], calls: int) -> float:
-    return float(subprocess.run([*loop, str(calls)], capture_output=True, text=True, check=True).stdout)
+    """CPU time for a call."""
+    told = subprocess.run([*loop, str(calls)], capture_output=True, text=True, check=True).stdout
+    return float(told.split()[1]) * 1e9 / calls
 
 
 def probes_of(pid: int) -> int:
@@ -134,10 +105,8 @@ def main() -> None:
     found: dict[str, list[float]] = {"untraced": []}
     notes: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="kintro-bench-") as folder, headers_for_bcc() as env:
-        source = Path(folder, "loop.c")
-        source.write_text(LOOP)
-        subprocess.run(["gcc", "-O2", "-o", f"{folder}/loop", source], check=True)
-        loop = ["taskset", "-c", str(max(os.sched_getaffinity(0))), f"{folder}/loop"]
+        program = peers.compiled(peers.LOOP, Path(folder, "loop"))
+        loop = ["taskset", "-c", str(max(os.sched_getaffinity(0))), program]
         for number in range(1, args.runs + 1):
             found["untraced"].append(loop_ns(loop, args.calls))
             for tool in TOOLS:

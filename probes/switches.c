@@ -10,7 +10,7 @@
  * A census is taken on each CPU when tracing begins and when it ends: who is there, and how many switches the
  * kernel has counted. It runs in an interrupt, so that no switch is made for it.
  *
- * Cost: see bench/ctxswitch.py. 1.2 KiB for each task that may be told apart.
+ * Cost: see bench/switches.py. 1.2 KiB for each task that may be told apart.
  *
  * Parameters beside those of kintro.h:
  *   TASKS         tasks that may have a record

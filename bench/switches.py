@@ -17,7 +17,6 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -26,19 +25,6 @@ from startup import headers_for_bcc
 from syscalls import watching
 
 SWITCHES_PER_TURN = 2
-FLOOR = """
-import sys
-names = sys.argv[1:]
-from kintro.sources import bpf, probe_source
-from kintro.sources.probe import Probe
-header = (probe_source.probes_folder() / "kintro.h").read_text()
-for name in names:
-    header += f"int tp_{name}(struct bpf_raw_tracepoint_args *ctx) {{ return 0; }}\\n"
-bpf.probe_text = lambda name: header
-probe = Probe(bpf.Loading("floor"))
-probe.attach()
-sys.stdin.read()
-"""
 RUN_QUEUE = (
     "tracepoint:sched:sched_wakeup { @woken[args->pid] = nsecs; } "
     "tracepoint:sched:sched_switch /@woken[args->next_pid]/ "
@@ -55,10 +41,8 @@ def tools(folder: Path) -> list[peers.Tool]:
     """`folder`: for what perf records."""
     record = ("perf", "sched", "record", "-o", str(folder / "perf.data"))
     return [
-        peers.Tool(ALONE, (sys.executable, "-c", FLOOR, "sched_switch"), ""),
-        peers.Tool(
-            "floor: with sched_waking", (sys.executable, "-c", FLOOR, "sched_switch", "sched_waking"), ""
-        ),
+        peers.floor(ALONE, "0", "sched_switch"),
+        peers.floor("floor: with sched_waking", "0", "sched_switch", "sched_waking"),
         peers.Tool("kintro", (peers.KINTRO, "ctxswitch"), ""),
         peers.Tool("libbpf-tools runqlat", ("runqlat",), ""),
         peers.Tool("libbpf-tools cpudist", ("cpudist",), ""),
