@@ -155,6 +155,9 @@ class _View:
         if args.json:
             out.line(jsonl.line(switches_text.as_json(account, tasks[: args.top], args.top, kind)))
             return
+        if args.interval is not None:
+            title = switches_text.when(account, self._first.ts_ns, kind)
+            out.line(terminal.styled(title, "title", out.colour))
         top = args.top or LINES
         for line in self._views(account, top) if self._wants_views else self._tasks(account, tasks, top):
             out.line(line)
@@ -162,7 +165,8 @@ class _View:
         for line in terminal.lines(switches_text.CPU_COLUMNS, cpus, out.width, out.colour):
             out.line(line)
         for text in switches_text.summary_lines(account):
-            out.line(terminal.styled(text, "title", out.colour))
+            for line in terminal.sentence(text, out.width):
+                out.line(terminal.styled(line, "title", out.colour))
 
     @property
     def _wants_views(self) -> bool:
@@ -181,7 +185,7 @@ class _View:
         )
         yield from terminal.lines(columns, rows, out.width, out.colour)
         if len(tasks) > top:
-            yield f"and {len(tasks) - top} more tasks"
+            yield f"and {len(tasks) - top} more task{'s' * (len(tasks) - top != 1)}"
 
     def _views(self, account: Any, top: int) -> Iterator[str]:
         from kintro.observers import switches, switches_views
@@ -191,7 +195,7 @@ class _View:
         if args.matrix:
             pairs = switches_views.pair_rows(account, top)
             yield from terminal.lines(switches_views.PAIR_COLUMNS, pairs, out.width, out.colour)
-            yield from switches_views.heat_map(account)
+            yield from switches_views.heat_map(account, out.width)
         if args.latency:
             yield from switches_views.histogram("waits for a CPU", switches.summed(t.waits for t in tasks))
         if args.slices:
