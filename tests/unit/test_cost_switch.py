@@ -176,9 +176,7 @@ def report(checks: tuple[Check, ...] | None = (), most_ns: int = 9_000) -> Repor
             for between in BETWEEN
             for what in WHAT
         ),
-        tuple(
-            cost_switch_records.apart(what, samples["processes"], samples["threads"]) for what in WHAT
-        ),
+        tuple(cost_switch_records.apart(what, samples["processes"], samples["threads"]) for what in WHAT),
         tuple(
             cost_switch_records.indirect(
                 between, size, [sample(2, ns[between] + more)] * 6, samples[between], [float(size)] * 6
