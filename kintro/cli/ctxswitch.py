@@ -83,7 +83,9 @@ class _View:
 
         self._args, self._out, self._file = args, begun.output, begun.timeline
         if self._file is not None:
-            from kintro.observers import switches_timeline  # noqa: F401  # before anything is traced
+            from kintro.observers import switches_timeline
+
+            switches_timeline.require(args.timeline)
         self._whole_system = whole_system
         self._first = self._last = Reading(0)
         self._end_ns = 0

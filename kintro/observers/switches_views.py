@@ -21,7 +21,7 @@ PAIR_COLUMNS = (
     Column("LEFT", 23),
     Column("CAME", 23),
     Column("TIMES", 9, right=True),
-    Column("VOLUNT", 9, right=True),
+    Column("VOL", 9, right=True),
     Column("INVOL", 9, right=True),
 )
 
