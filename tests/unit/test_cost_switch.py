@@ -7,6 +7,7 @@ import itertools
 import json
 import mmap
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -273,6 +274,18 @@ def told(*options: str) -> dict[str, Any]:
     return json.loads(line)
 
 
+@pytest.mark.parametrize(("runs", "said"), [("2", b""), ("14", b"measuring for some 2 s, or until Ctrl-C")])
+def test_on_a_terminal_it_says_how_long_it_takes(runs: str, said: bytes) -> None:
+    terminal, stderr = pty.openpty()
+    command = [*KINTRO, "cost", "switch", "--json", "--runs", runs]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=stderr, check=True)
+    os.write(stderr, b"|")  # so that there is something to read
+    os.close(stderr)
+    told, *_ = os.read(terminal, 1 << 10).split(b"|")
+    os.close(terminal)
+    assert told.startswith(said) and bool(told) is bool(said)
+
+
 def test_json() -> None:
     chosen = max(os.sched_getaffinity(0))
     found = told("--runs", "6", "--cpu", str(chosen))
@@ -285,6 +298,9 @@ def test_json() -> None:
         # Fewer than six in ten would mean that the two hardly play with each other.
         assert way["switches"] >= 0.6 * way["calls"]
         assert way["calls_ns"] > 0
+    assert [one["what"] for one in found["address_space"]] == list(WHAT)
+    for one in found["address_space"]:
+        assert one["min_ns"] <= one["low_ns"] <= one["median_ns"] <= one["high_ns"]
     sets = [(one["between"], one["bytes"]) for one in found["working_sets"]]
     assert sets == list(itertools.product(BETWEEN, SETS_BYTES))
     for one in (*found["switches"], *found["working_sets"]):
