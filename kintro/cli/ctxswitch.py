@@ -166,6 +166,8 @@ class _View:
         cpus = switches_text.cpu_rows(account)
         for line in terminal.lines(switches_text.CPU_COLUMNS, cpus, out.width, out.colour):
             out.line(line)
+        for line in switches_text.left_out(len(account.cpus) - len(cpus), "CPU"):
+            out.line(line)
         for text in switches_text.summary_lines(account):
             for line in terminal.sentence(text, out.width):
                 out.line(terminal.styled(line, "title", out.colour))
@@ -186,17 +188,17 @@ class _View:
             for slot, task in tasks[:top]
         )
         yield from terminal.lines(columns, rows, out.width, out.colour)
-        if len(tasks) > top:
-            yield f"and {len(tasks) - top} more task{'s' * (len(tasks) - top != 1)}"
+        yield from switches_text.left_out(len(tasks) - top, "task")
 
     def _views(self, account: Any, top: int) -> Iterator[str]:
-        from kintro.observers import switches, switches_views
+        from kintro.observers import switches, switches_text, switches_views
         from kintro.renderers import terminal
 
         args, out, tasks = self._args, self._out, account.tasks.values()
         if args.matrix:
             pairs = switches_views.pair_rows(account, top)
             yield from terminal.lines(switches_views.PAIR_COLUMNS, pairs, out.width, out.colour)
+            yield from switches_text.left_out(len(account.pairs) - top, "pair")
             yield from switches_views.heat_map(account, out.width)
         if args.latency:
             yield from switches_views.histogram("waits for a CPU", switches.summed(t.waits for t in tasks))

@@ -113,6 +113,11 @@ def cpu_rows(account: Account) -> list[tuple[Cell, ...]]:
     return rows
 
 
+def left_out(number: int, what: str) -> list[str]:
+    """The line below a table that ends before all is told; none if it does not."""
+    return [f"and {number} more {what}{'s' * (number != 1)}"] if number > 0 else []
+
+
 def _rate(number: int, duration_ns: int) -> str:
     return f"{number * 1e9 / duration_ns:,.0f}" if duration_ns > 0 else "–"
 

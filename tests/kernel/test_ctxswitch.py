@@ -210,3 +210,5 @@ def test_views_for_people(switcher: str) -> None:
     for title in ("waits for a CPU: ", "turns on a CPU: ", "blocked: "):
         assert sum(line.startswith(title) for line in lines) == 1
     assert any("█" in line for line in lines)
+    first = kintro("ctxswitch", "-n", "1", *words).stdout.decode().splitlines()
+    assert first[3].startswith("and ") and first[3].endswith(" more pairs")

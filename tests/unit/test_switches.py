@@ -242,6 +242,15 @@ def test_an_idle_task_leaves_neither_voluntarily_nor_involuntarily() -> None:
     assert sum(involuntary for _, _, involuntary in pairs.values()) == found.involuntary
 
 
+def test_tables_say_what_they_leave_out() -> None:
+    assert switches_text.left_out(1, "task") == ["and 1 more task"]
+    assert switches_text.left_out(12, "pair") == ["and 12 more pairs"]
+    assert switches_text.left_out(0, "CPU") == switches_text.left_out(-19, "task") == []
+    busiest = {number: Cpu(number, number, 0, 1, 1) for number in range(40)}
+    rows = switches_text.cpu_rows(whole()._replace(cpus=busiest))
+    assert [row[0].text for row in rows] == [str(number) for number in range(24, 40)]
+
+
 def test_an_interval_says_when_it_was() -> None:
     found = whole()._replace(begin_ns=3 * 10**9, duration_ns=10**9)
     assert switches_text.when(found, 10**9, "interval") == "from 2.00 s to 3.00 s:"
