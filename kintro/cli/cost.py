@@ -34,13 +34,15 @@ class Subject(NamedTuple):
     measures: str  # a module with `measure(runs, on, stop)` that gives a report, which has a `machine`
     tells: str  # a module with `tables`, `summary_lines` and `as_json` of the report
     runs: int  # by default
+    run_s: float  # about how long one takes
 
 
 SUBJECTS = {
-    "syscall": Subject("kintro.observers.cost_syscall", "kintro.observers.cost_text", 500),
-    "switch": Subject("kintro.observers.cost_switch", "kintro.observers.cost_switch_text", 50),
+    "syscall": Subject("kintro.observers.cost_syscall", "kintro.observers.cost_text", 500, 0.002),
+    "switch": Subject("kintro.observers.cost_switch", "kintro.observers.cost_switch_text", 50, 0.15),
 }
 RUNS_MAX = 100_000
+PATIENCE_S = 2  # above that it says for how long it will measure
 CPUS_MAX = 1 << 16
 WIDTH = 80  # where there is no terminal
 
@@ -76,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         subject = SUBJECTS[args.subject]
         runs = args.runs or subject.runs
         measures, tells = map(importlib.import_module, (subject.measures, subject.tells))
-        if runs > subject.runs and sys.stderr.isatty():
-            print(f"measuring {runs} times, until Ctrl-C at the latest …", file=sys.stderr)
+        if runs * subject.run_s > PATIENCE_S and sys.stderr.isatty():
+            print(f"measuring for some {runs * subject.run_s:.0f} s, or until Ctrl-C …", file=sys.stderr)
         # Told to end, it shows what it has by then.
         report = measures.measure(runs, args.cpu, lambda: signals.told_to_end(None))
         output = Output(args.output)

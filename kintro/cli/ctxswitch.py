@@ -83,7 +83,9 @@ class _View:
 
         self._args, self._out, self._file = args, begun.output, begun.timeline
         if self._file is not None:
-            from kintro.observers import switches_timeline  # noqa: F401  # before anything is traced
+            from kintro.observers import switches_timeline
+
+            switches_timeline.require(args.timeline)
         self._whole_system = whole_system
         self._first = self._last = Reading(0)
         self._end_ns = 0
@@ -155,14 +157,20 @@ class _View:
         if args.json:
             out.line(jsonl.line(switches_text.as_json(account, tasks[: args.top], args.top, kind)))
             return
+        if args.interval is not None:
+            title = switches_text.when(account, self._first.ts_ns, kind)
+            out.line(terminal.styled(title, "title", out.colour))
         top = args.top or LINES
         for line in self._views(account, top) if self._wants_views else self._tasks(account, tasks, top):
             out.line(line)
         cpus = switches_text.cpu_rows(account)
         for line in terminal.lines(switches_text.CPU_COLUMNS, cpus, out.width, out.colour):
             out.line(line)
+        for line in switches_text.left_out(len(account.cpus) - len(cpus), "CPU"):
+            out.line(line)
         for text in switches_text.summary_lines(account):
-            out.line(terminal.styled(text, "title", out.colour))
+            for line in terminal.sentence(text, out.width):
+                out.line(terminal.styled(line, "title", out.colour))
 
     @property
     def _wants_views(self) -> bool:
@@ -180,18 +188,18 @@ class _View:
             for slot, task in tasks[:top]
         )
         yield from terminal.lines(columns, rows, out.width, out.colour)
-        if len(tasks) > top:
-            yield f"and {len(tasks) - top} more tasks"
+        yield from switches_text.left_out(len(tasks) - top, "task")
 
     def _views(self, account: Any, top: int) -> Iterator[str]:
-        from kintro.observers import switches, switches_views
+        from kintro.observers import switches, switches_text, switches_views
         from kintro.renderers import terminal
 
         args, out, tasks = self._args, self._out, account.tasks.values()
         if args.matrix:
             pairs = switches_views.pair_rows(account, top)
             yield from terminal.lines(switches_views.PAIR_COLUMNS, pairs, out.width, out.colour)
-            yield from switches_views.heat_map(account)
+            yield from switches_text.left_out(len(account.pairs) - top, "pair")
+            yield from switches_views.heat_map(account, out.width)
         if args.latency:
             yield from switches_views.histogram("waits for a CPU", switches.summed(t.waits for t in tasks))
         if args.slices:

@@ -41,6 +41,7 @@ from kintro.observers.cost_switch_records import (
     Report,
     Sample,
     Way,
+    apart,
     direct,
     indirect,
 )
@@ -83,6 +84,7 @@ def measure(runs: int = RUNS, on: int | None = None, stop: Callable[[], bool] = 
     return Report(
         machine(chosen),
         tuple(direct(way, CALLS, samples[way]) for way in WAYS),
+        tuple(apart(what, samples[what, "processes"], samples[what, "threads"]) for what in WHAT),
         tuple(
             indirect(
                 between,

@@ -81,6 +81,13 @@ class Indirect(NamedTuple):
     indirect: Spread  # of what a switch takes more than one without that memory
 
 
+class Apart(NamedTuple):
+    """What a switch between processes takes more than one between threads of the same round."""
+
+    what: str
+    more: Spread
+
+
 class Check(NamedTuple):
     """Switches of one ping-pong, by kintro's probe and by the kernel's counters."""
 
@@ -100,6 +107,7 @@ class Check(NamedTuple):
 class Report(NamedTuple):
     machine: Machine
     direct: tuple[Direct, ...]
+    apart: tuple[Apart, ...]
     indirect: tuple[Indirect, ...]
     checks: tuple[Check, ...] | None  # None: there was no probe
     unchecked: str | None  # why not
@@ -123,6 +131,11 @@ def direct(way: Way, calls: int, samples: Sequence[Sample]) -> Direct:
         percentile([sample.calls_ns for sample in samples], 0.5),
         spread([sample.ns for sample in samples]),
     )
+
+
+def apart(what: str, processes: Sequence[Sample], threads: Sequence[Sample]) -> Apart:
+    """The samples of both by the same way, in order of the rounds."""
+    return Apart(what, spread([one.ns - other.ns for one, other in zip(processes, threads, strict=True)]))
 
 
 def indirect(

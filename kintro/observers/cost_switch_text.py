@@ -94,13 +94,8 @@ def summary_lines(report: Report) -> list[str]:
 
 def findings(report: Report) -> list[str]:
     """What the medians come to."""
-    told = []
-    median = {(one.what, one.between): one.spread.median_ns for one in report.direct}
-    for what in dict.fromkeys(one.what for one in report.direct):
-        processes, threads = (median[what, between] for between in BETWEEN)
-        word = "more" if processes >= threads else "less"
-        told.append(f"by {what} {span(abs(processes - threads))} {word}")
-    found = ["to another address space a switch takes, than to a thread of the same one: " + ", ".join(told)]
+    told = [f"{_more(one.more)} by {one.what}" for one in report.apart]
+    found = [f"between processes, which changes the address space too, a switch takes {', '.join(told)}"]
     most = next(one for one in reversed(report.indirect) if one.between == BETWEEN[0])
     if (most.indirect.low_ns or 0) > 0:
         times = most.spread.median_ns / (most.spread.median_ns - most.indirect.median_ns)
@@ -109,6 +104,12 @@ def findings(report: Report) -> list[str]:
             "without: what the other one has driven out of the caches is fetched again"
         )
     return found
+
+
+def _more(of: Spread) -> str:
+    if of.low_ns is None or of.high_ns is None:
+        return f"{span(of.median_ns)} more (too few runs to say from where to where)"
+    return f"{span(of.median_ns)} more ({span(of.low_ns)} to {span(of.high_ns)})"
 
 
 def _checked(report: Report) -> str:
@@ -130,6 +131,7 @@ def as_json(report: Report) -> dict[str, Any]:
         **machine_json(report.machine),
         "confidence": CONFIDENCE,
         "switches": [_direct_json(one) for one in report.direct],
+        "address_space": [{"what": one.what, **rounded(one.more._asdict())} for one in report.apart],
         "working_sets": [_indirect_json(one) for one in report.indirect],
         "probe": None if report.checks is None else [_check_json(check) for check in report.checks],
         "no_probe": report.unchecked,

@@ -134,6 +134,11 @@ def frequent(found: Account) -> list[tuple[Pair, Swaps]]:
     return sorted(found.pairs.items(), key=lambda item: (-item[1].times, item[0]))
 
 
+def reasons(pair: Pair, swaps: Swaps) -> Swaps:
+    """Why the one who left did so. An idle task's switches are neither voluntary nor involuntary."""
+    return _NO_SWAPS if pair[0] == IDLE else swaps
+
+
 def matrix(found: Account, most: int) -> tuple[list[int], dict[Pair, int]]:
     """The slots of those that switched most with each other, and how often each made way for each."""
     busy: Counter[int] = Counter()

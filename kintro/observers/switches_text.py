@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kintro.observers.buckets import BUCKETS, bounds_ns
-from kintro.observers.switches import frequent, slice_ns, summed, wait_ns, wakers
+from kintro.observers.switches import frequent, reasons, slice_ns, summed, wait_ns, wakers
 from kintro.observers.switches_records import IDLE, Account, Pair, Swaps, Task
 from kintro.renderers.text import duration, fit, printable
 from kintro.shapes import Cell, Column
@@ -71,12 +71,13 @@ def _span(ns: int | None) -> Cell:
     return Cell("–", "faint") if ns is None else Cell(duration(ns))
 
 
-def who(account: Account, slot: int) -> str:
-    """A task's comm and tid, printable."""
+def who(account: Account, slot: int, width: int | None = None) -> str:
+    """A task's comm and tid, printable. In `width` cells, if there is a width: it is the comm that is cut."""
     name = account.names.get(slot)
     if slot == IDLE or name is None:
         return "idle" if slot == IDLE else "?"
-    return f"{printable(name.comm)} {name.tid}"
+    comm, tid = printable(name.comm), f" {name.tid}"
+    return (comm if width is None else fit(comm, width - len(tid))) + tid
 
 
 def waker_text(account: Account, slots: Sequence[tuple[int, int]]) -> str:
@@ -112,8 +113,20 @@ def cpu_rows(account: Account) -> list[tuple[Cell, ...]]:
     return rows
 
 
+def left_out(number: int, what: str) -> list[str]:
+    """The line below a table that ends before all is told; none if it does not."""
+    return [f"and {number} more {what}{'s' * (number != 1)}"] if number > 0 else []
+
+
 def _rate(number: int, duration_ns: int) -> str:
     return f"{number * 1e9 / duration_ns:,.0f}" if duration_ns > 0 else "–"
+
+
+def when(account: Account, begin_ns: int, kind: str) -> str:
+    """Of which time an account is; `begin_ns`: when the trace began."""
+    since_ns = account.begin_ns - begin_ns
+    ends = (duration(since_ns), duration(since_ns + account.duration_ns))
+    return "in all:" if kind == "summary" else f"from {ends[0]} to {ends[1]}:"
 
 
 def summary_lines(account: Account) -> list[str]:
@@ -132,7 +145,8 @@ def summary_lines(account: Account) -> list[str]:
     lines = [text]
     if account.untold:
         number = f"{account.untold:,} switch{'es' * (account.untold != 1)}"
-        lines.append(f"the kernel's tracepoint did not tell of {number}; made up for")
+        where = "" if account.whole_system else " on all CPUs"
+        lines.append(f"the kernel's tracepoint did not tell of {number}{where}; made up for")
     if account.idle_share is not None:
         lines.append(f"CPUs were idle for {account.idle_share:.1%} of the time")
     return lines
@@ -204,12 +218,13 @@ def _task_json(account: Account, task: Task, woken_by: Sequence[tuple[int, int]]
 
 def _pair_json(account: Account, pair: Pair, swaps: Swaps) -> dict[str, Any]:
     prev, following = (_name_json(account, slot) for slot in pair)
+    why = reasons(pair, swaps)
     return {
         "prev": prev,
         "next": following,
         "count": swaps.times,
-        "voluntary": swaps.voluntary,
-        "involuntary": swaps.involuntary,
+        "voluntary": why.voluntary,
+        "involuntary": why.involuntary,
     }
 
 

@@ -211,6 +211,14 @@ def _us(ns: int) -> str:
     return f"{sign}{ns // 1000}.{ns % 1000:03}"
 
 
+def require(path: str) -> None:
+    """Imports what `made` needs, before anything is traced. KintroError if a package is missing."""
+    if path.endswith(".html"):
+        from kintro.observers import switches_page  # noqa: F401
+    elif not path.endswith(".json"):
+        perfetto.schema()
+
+
 def made(path: str, write: Write, begin_ns: int, names: Names) -> Timeline:
     """The kind of timeline that a path's ending asks for."""
     if path.endswith(".json"):

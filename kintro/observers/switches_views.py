@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kintro.observers.buckets import bounds_ns, percentile_ns
-from kintro.observers.switches import frequent, matrix
+from kintro.observers.switches import frequent, matrix, reasons
 from kintro.observers.switches_records import Account
 from kintro.observers.switches_text import who
-from kintro.renderers.text import duration, fit
+from kintro.renderers import terminal
+from kintro.renderers.text import duration
 from kintro.shapes import Cell, Column
 
 MAP_MAX = 12  # tasks in the heat map
@@ -20,25 +21,25 @@ PAIR_COLUMNS = (
     Column("LEFT", 23),
     Column("CAME", 23),
     Column("TIMES", 9, right=True),
-    Column("VOLUNT", 9, right=True),
+    Column("VOL", 9, right=True),
     Column("INVOL", 9, right=True),
 )
 
 
 def pair_rows(account: Account, top: int) -> Iterator[tuple[Cell, ...]]:
     """Who left a CPU to whom, the most frequent first."""
-    for (prev, following), swaps in frequent(account)[:top]:
+    for pair, swaps in frequent(account)[:top]:
+        why = reasons(pair, swaps)
         yield (
-            Cell(fit(who(account, prev), 23)),
-            Cell(fit(who(account, following), 23)),
+            *(Cell(who(account, slot, 23)) for slot in pair),
             Cell(str(swaps.times)),
-            Cell(str(swaps.voluntary or "")),
-            Cell(str(swaps.involuntary or ""), "changed"),
+            Cell(str(why.voluntary or "")),
+            Cell(str(why.involuntary or ""), "changed"),
         )
 
 
-def heat_map(account: Account) -> Iterator[str]:
-    """A line for each of those that switched most; a column for each that came after it.
+def heat_map(account: Account, width: int | None = None) -> Iterator[str]:
+    """A line for each of those that switched most, of `width` cells at most; a column for each that came.
 
     The darkest is the most frequent pair; each shade less means an eighth of it or less.
     """
@@ -50,8 +51,10 @@ def heat_map(account: Account) -> Iterator[str]:
     yield "  " + " ".join(letters)
     for letter, prev in zip(letters, slots):
         cells = "".join(_shade(counts.get((prev, following), 0), most) * 2 for following in slots)
-        yield f"{letter} {cells} {fit(who(account, prev), 30)}"
-    yield f"left: who left a CPU, above: who came; █ {most} times, ▓ ▒ ░ each an eighth of that"
+        room = 30 if width is None else max(0, min(30, width - len(cells) - 3))
+        yield f"{letter} {cells} {who(account, prev, room)}"
+    legend = f"row made way for column: █ up to {most:,} times, ▓ 1/8, ▒ 1/64, ░ 1/512 of it"
+    yield from terminal.sentence(legend, width)
 
 
 def _shade(count: int, most: int) -> str:

@@ -82,7 +82,7 @@ class Timeline:
 
     def __init__(self, write: Callable[[bytes], object], release: str) -> None:
         self._write = write
-        self._new_trace = _schema().Trace
+        self._new_trace = schema().Trace
         self._trace = self._new_trace()
         self._held = 0  # packets and scheduler events in it
         self._uuids = 0
@@ -284,7 +284,8 @@ def _fill_end(event: Any, end: End) -> None:
 _printable = lru_cache(4096)(printable)
 
 
-def _schema() -> Any:
+def schema() -> Any:
+    """Perfetto's protobuf classes; slow the first time. KintroError if the package perfetto is missing."""
     try:
         from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # 60 ms
     except ImportError as error:

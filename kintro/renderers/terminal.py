@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from kintro.renderers.text import cells, fit, pad
@@ -38,6 +39,11 @@ def lines(
     yield heading(columns, width, colour)
     for row in rows:
         yield line(columns, row, width, colour)
+
+
+def sentence(text: str, width: int | None) -> list[str]:
+    """A sentence as lines of at most `width` cells if there is a width; it has no wide characters."""
+    return [text] if width is None else textwrap.wrap(text, width)
 
 
 def tree(shape: Tree, width: int | None, colour: bool) -> Iterator[str]:

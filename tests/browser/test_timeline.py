@@ -158,6 +158,9 @@ def test_hovering_tells_of_a_turn(opened, width: str) -> None:
         WebDriverWait(page, 10).until(lambda page: turn_facts(shape, index)[4] in panel(page))  # noqa: B023
         text = panel(page)
         assert [fact for fact in turn_facts(shape, index) if fact not in text] == []
+        # And they are seen, without scrolling.
+        beyond = "const panel = byId('panel'); return panel.scrollHeight - panel.clientHeight"
+        assert page.execute_script(beyond) == 0
     assert page.find_element(By.ID, "panel").get_dom_attribute("aria-live") == "polite"
 
 

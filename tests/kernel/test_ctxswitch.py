@@ -199,7 +199,7 @@ def test_more_tasks_than_there_is_room_for(tmp_path: Path, switcher: str) -> Non
 def test_a_table_for_people(switcher: str) -> None:
     words = ("--sort", "switches", "-n", "1", "--", switcher, "pingpong", str(CPU), str(ROUNDS))
     lines = kintro("ctxswitch", *words).stdout.decode().splitlines()
-    assert "switcher" in lines[2] and lines[3] == "and 1 more tasks"
+    assert "switcher" in lines[2] and lines[3] == "and 1 more task"
     assert any("lost 0; complete" in line for line in lines)
 
 
@@ -210,3 +210,5 @@ def test_views_for_people(switcher: str) -> None:
     for title in ("waits for a CPU: ", "turns on a CPU: ", "blocked: "):
         assert sum(line.startswith(title) for line in lines) == 1
     assert any("█" in line for line in lines)
+    first = kintro("ctxswitch", "-n", "1", *words).stdout.decode().splitlines()
+    assert first[3].startswith("and ") and first[3].endswith(" more pairs")

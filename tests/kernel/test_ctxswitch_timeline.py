@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from trace_processor import query
 
-from .harness import json_lines, kintro
+from .harness import DEADLINE_S, environment, json_lines, kintro
 from .switching import CPU, at_rest, load, told, tracing_switches, whole
 
 pytestmark = pytest.mark.kernel
@@ -220,3 +221,20 @@ def test_a_timeline_that_cannot_be_written(tmp_path: Path, ending: str) -> None:
     done = kintro("ctxswitch", "--timeline", full, "--", "true")
     assert (done.returncode, b"Traceback" in done.stderr) == (74, False)
     assert b"full" in done.stderr and b"switches of" in done.stdout
+
+
+WITHOUT_PERFETTO = """
+import subprocess
+import sys
+from kintro.cli import main
+sys.modules["perfetto"] = None
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_without_the_package_no_command_begins(tmp_path: Path) -> None:
+    words = ["ctxswitch", "--timeline", tmp_path / "t.pftrace", "--", "touch", tmp_path / "begun"]
+    program = [sys.executable, "-c", WITHOUT_PERFETTO, *words]
+    done = subprocess.run(program, stderr=subprocess.PIPE, timeout=DEADLINE_S, env=environment())
+    assert done.returncode == 69 and b"package perfetto" in done.stderr
+    assert not (tmp_path / "begun").exists()

@@ -227,7 +227,7 @@ def test_which_mitigations_are_on() -> None:
 
 
 def test_what_is_written_twice_is_the_same() -> None:
-    assert SUBJECTS["syscall"] == (cost_syscall.__name__, cost_text.__name__, cost_syscall.RUNS)
+    assert SUBJECTS["syscall"][:3] == (cost_syscall.__name__, cost_text.__name__, cost_syscall.RUNS)
 
 
 @pytest.mark.parametrize(

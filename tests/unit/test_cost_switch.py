@@ -7,6 +7,7 @@ import itertools
 import json
 import mmap
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -176,6 +177,7 @@ def report(checks: tuple[Check, ...] | None = (), most_ns: int = 9_000) -> Repor
             for between in BETWEEN
             for what in WHAT
         ),
+        tuple(cost_switch_records.apart(what, samples["processes"], samples["threads"]) for what in WHAT),
         tuple(
             cost_switch_records.indirect(
                 between, size, [sample(2, ns[between] + more)] * 6, samples[between], [float(size)] * 6
@@ -206,6 +208,17 @@ def test_the_indirect_part_is_what_it_takes_more() -> None:
     assert (found.indirect.median_ns, found.indirect.min_ns) == (5500, 4000)
 
 
+def test_processes_and_threads_are_compared_round_by_round() -> None:
+    """A round that was slow for both is no difference."""
+    threads = [sample(4, ns) for ns in (1000, 9000, 1000, 1000, 1000, 1000)]
+    processes = [sample(4, ns) for ns in (1100, 9080, 990, 1070, 1060, 1050)]
+    found = cost_switch_records.apart("pipe", processes, threads)
+    assert (found.what, found.more.median_ns) == ("pipe", 65)
+    assert (found.more.low_ns, found.more.high_ns) == (-10, 100)
+    few = report()._replace(apart=(cost_switch_records.apart("pipe", processes[:3], threads[:3]),))
+    assert "80 ns more (too few runs to say from where to where) by pipe" in cost_switch_text.findings(few)[0]
+
+
 def test_tables() -> None:
     for wide in (False, True):
         first, second = cost_switch_text.tables(report(), 140 if wide else 80)
@@ -221,7 +234,10 @@ def test_tables() -> None:
 
 def test_what_it_comes_to() -> None:
     lines = cost_switch_text.summary_lines(report((Check("pipe", "threads", 3, 4, 5, 3, 4),)))
-    assert "by pipe 500 ns more, by futex 500 ns more, by yield 500 ns more" in lines[2]
+    assert lines[2].endswith(
+        "a switch takes 500 ns more (500 ns to 500 ns) by pipe, 500 ns more (500 ns to 500 ns) by futex, "
+        "500 ns more (500 ns to 500 ns) by yield"
+    )
     assert "with 8 MiB each, a switch between processes takes 7.0 times as long" in lines[3]
     assert lines[4].endswith("kintro's probe saw 7, the kernel 7")
     assert lines[5].startswith("assumed: a call takes as long with a switch as without one")
@@ -247,7 +263,7 @@ def test_a_probe_that_is_not_there_or_does_not_agree() -> None:
 
 
 def test_what_is_written_twice_is_the_same() -> None:
-    assert SUBJECTS["switch"] == (cost_switch.__name__, cost_switch_text.__name__, cost_switch.RUNS)
+    assert SUBJECTS["switch"][:3] == (cost_switch.__name__, cost_switch_text.__name__, cost_switch.RUNS)
     assert set(cost_switch.SET_CALLS) == set(SETS_BYTES)
 
 
@@ -256,6 +272,18 @@ def told(*options: str) -> dict[str, Any]:
     assert (done.returncode, done.stderr) == (0, "")
     [line] = done.stdout.splitlines()
     return json.loads(line)
+
+
+@pytest.mark.parametrize(("runs", "said"), [("2", b""), ("14", b"measuring for some 2 s, or until Ctrl-C")])
+def test_on_a_terminal_it_says_how_long_it_takes(runs: str, said: bytes) -> None:
+    terminal, stderr = pty.openpty()
+    command = [*KINTRO, "cost", "switch", "--json", "--runs", runs]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=stderr, check=True)
+    os.write(stderr, b"|")  # so that there is something to read
+    os.close(stderr)
+    told, *_ = os.read(terminal, 1 << 10).split(b"|")
+    os.close(terminal)
+    assert told.startswith(said) and bool(told) is bool(said)
 
 
 def test_json() -> None:
@@ -270,6 +298,9 @@ def test_json() -> None:
         # Fewer than six in ten would mean that the two hardly play with each other.
         assert way["switches"] >= 0.6 * way["calls"]
         assert way["calls_ns"] > 0
+    assert [one["what"] for one in found["address_space"]] == list(WHAT)
+    for one in found["address_space"]:
+        assert one["min_ns"] <= one["low_ns"] <= one["median_ns"] <= one["high_ns"]
     sets = [(one["between"], one["bytes"]) for one in found["working_sets"]]
     assert sets == list(itertools.product(BETWEEN, SETS_BYTES))
     for one in (*found["switches"], *found["working_sets"]):

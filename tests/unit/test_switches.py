@@ -211,6 +211,50 @@ def test_lines_fit(width: int) -> None:
     assert all(
         cells(line) <= 80 for line in terminal.lines(columns, switches_views.pair_rows(found, 9), 80, False)
     )
+    names = {A: NAMES[A]._replace(comm="kworker/u8:1-events_freezable_中文".encode(), tid=4123456)}
+    many = found._replace(names=found.names | names, pairs={(A, IDLE): Swaps(10**6, 1)})
+    assert all(cells(line) <= 40 for line in switches_views.heat_map(many, 40))
+    assert max(cells(line) for line in switches_views.heat_map(many)) <= 80
+    for sentence in switches_text.summary_lines(many):
+        lines = terminal.sentence(sentence, 40)
+        assert max(map(len, lines)) <= 40 and " ".join(lines) == sentence
+        assert terminal.sentence(sentence, None) == [sentence]
+
+
+def test_a_long_name_leaves_room_for_the_tid() -> None:
+    named = NAMES[A]._replace(comm=b"kworker/u8:1-kvfree_rcu_reclaim")
+    found = whole()._replace(names={A: named})
+    assert switches_text.who(found, A) == "kworker/u8:1-kvfree_rcu_reclaim 1040"
+    assert switches_text.who(found, A, 23) == "kworker/u8:1-kvfr… 1040"
+    assert [row[0].text for row in switches_views.pair_rows(found, 1)] == ["kworker/u8:1-kvfr… 1040"]
+
+
+def test_an_idle_task_leaves_neither_voluntarily_nor_involuntarily() -> None:
+    found = whole()
+    rows = [[cell.text for cell in row] for row in switches_views.pair_rows(found, 9)]
+    assert rows[0][2:] == ["7", "7", ""] and rows[1] == ["idle", "cat 1040", "4", "", ""]
+    pairs = {
+        (pair["prev"]["tid"], pair["next"]["tid"]): (pair["count"], pair["voluntary"], pair["involuntary"])
+        for pair in switches_text.as_json(found, [], None)["pairs"]
+    }
+    assert pairs == {(1040, 0): (7, 7, 0), (0, 1040): (4, 0, 0), (1040, 1041): (3, 0, 3)}
+    assert sum(voluntary for _, voluntary, _ in pairs.values()) == found.voluntary
+    assert sum(involuntary for _, _, involuntary in pairs.values()) == found.involuntary
+
+
+def test_tables_say_what_they_leave_out() -> None:
+    assert switches_text.left_out(1, "task") == ["and 1 more task"]
+    assert switches_text.left_out(12, "pair") == ["and 12 more pairs"]
+    assert switches_text.left_out(0, "CPU") == switches_text.left_out(-19, "task") == []
+    busiest = {number: Cpu(number, number, 0, 1, 1) for number in range(40)}
+    rows = switches_text.cpu_rows(whole()._replace(cpus=busiest))
+    assert [row[0].text for row in rows] == [str(number) for number in range(24, 40)]
+
+
+def test_an_interval_says_when_it_was() -> None:
+    found = whole()._replace(begin_ns=3 * 10**9, duration_ns=10**9)
+    assert switches_text.when(found, 10**9, "interval") == "from 2.00 s to 3.00 s:"
+    assert switches_text.when(found, 10**9, "summary") == "in all:"
 
 
 def test_the_summary_says_what_is_missing() -> None:
@@ -219,14 +263,21 @@ def test_the_summary_says_what_is_missing() -> None:
     assert switches_text.summary_lines(found)[0].endswith("lost 0; complete")
     short = found._replace(cpus={0: Cpu(14, 15, 4, 600, 400)})
     assert "INCOMPLETE (the kernel counted 15)" in switches_text.summary_lines(short)[0]
-    assert "did not tell of 2 switches" in switches_text.summary_lines(found._replace(untold=2))[1]
+    untold = found._replace(untold=2)
+    assert "did not tell of 2 switches; made up for" in switches_text.summary_lines(untold)[1]
+    untold = untold._replace(whole_system=False)
+    assert "did not tell of 2 switches on all CPUs; made up for" in switches_text.summary_lines(untold)[1]
 
 
 def test_a_heat_map() -> None:
-    lines = list(switches_views.heat_map(whole()))
-    assert lines[0].split() == ["a", "b", "c"]
-    assert len(lines) == 5
-    assert lines[1].startswith("a   ████") or lines[2].startswith("b ████")
+    pairs = {(A, IDLE): Swaps(700, 0), (IDLE, A): Swaps(0, 80), (A, B): Swaps(0, 10), (B, IDLE): Swaps(1, 0)}
+    assert list(switches_views.heat_map(whole()._replace(pairs=pairs))) == [
+        "  a b c",
+        "a   ██▒▒ cat 1040",
+        "b ▓▓     idle",
+        "c   ░░   do\\x1bg 1041",
+        "row made way for column: █ up to 700 times, ▓ 1/8, ▒ 1/64, ░ 1/512 of it",
+    ]
     assert list(switches_views.heat_map(whole()._replace(pairs={}))) == []
 
 
