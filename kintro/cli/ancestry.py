@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         for line in terminal.tree(text.tree(found, realtime_ns), output.width, output.colour):
             output.line(line)
         for note in text.notes(found, args.traced is not None):
-            output.line(terminal.styled(note, "title", output.colour))
+            output.remark(note)
     output.flush()
     if output.error is not None:
         raise output.error

@@ -169,8 +169,7 @@ class _View:
         for line in switches_text.left_out(len(account.cpus) - len(cpus), "CPU"):
             out.line(line)
         for text in switches_text.summary_lines(account):
-            for line in terminal.sentence(text, out.width):
-                out.line(terminal.styled(line, "title", out.colour))
+            out.remark(text)
 
     @property
     def _wants_views(self) -> bool:

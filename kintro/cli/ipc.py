@@ -93,7 +93,7 @@ def _show(args: argparse.Namespace, inventory: Inventory, title: str) -> None:
         for line in terminal.lines(columns, rows, output.width, output.colour):
             output.line(line)
         for line in ipc_text.summary(inventory):
-            output.line(terminal.styled(line, "title", output.colour))
+            output.remark(line)
     output.flush()
     if output.error is not None:
         raise output.error

@@ -49,7 +49,7 @@ def space(args: argparse.Namespace, of: AddressSpace, output: Output) -> None:
         _lines(columns, (memory_text.row(region, columns) for region in regions), output)
     if args.kind:
         output.line(f"{len(regions)} of {len(of.regions)} mappings are of this kind; of all:")
-    output.line(terminal.styled(memory_text.totals(of), "title", output.colour))
+    output.remark(memory_text.totals(of))
 
 
 def _picked(args: argparse.Namespace, space: AddressSpace) -> list[Region]:
@@ -69,7 +69,7 @@ def _lines(columns: Any, rows: Any, output: Output) -> None:
 def physical(args: argparse.Namespace, of: AddressSpace, output: Output) -> None:
     from kintro.observers import frames_text, memory
     from kintro.observers.memory_physical import physical as frames_of
-    from kintro.renderers import jsonl, terminal
+    from kintro.renderers import jsonl
 
     regions = _picked(args, of)
     found = frames_of(of.pid, regions)
@@ -82,7 +82,7 @@ def physical(args: argparse.Namespace, of: AddressSpace, output: Output) -> None
         return
     rows = (frames_text.physical_row(item, region) for item, region in zip(found, regions, strict=True))
     _lines(frames_text.PHYSICAL_COLUMNS, rows, output)
-    output.line(terminal.styled(frames_text.physical_summary(found), "title", output.colour))
+    output.remark(frames_text.physical_summary(found))
 
 
 def diff(args: argparse.Namespace, a: AddressSpace, b: AddressSpace, output: Output) -> None:
@@ -100,7 +100,7 @@ def diff(args: argparse.Namespace, a: AddressSpace, b: AddressSpace, output: Out
         output.line(terminal.styled(memory_text.heading(one), "title", output.colour))
     columns = frames_text.diff_columns(found)
     _lines(columns, frames_text.diff_rows(found, (*b.regions, *a.regions)), output)
-    output.line(terminal.styled(frames_text.diff_summary(found), "title", output.colour))
+    output.remark(frames_text.diff_summary(found))
 
 
 def page(path: str, a: AddressSpace, b: AddressSpace | None) -> None:
@@ -153,4 +153,4 @@ def watch(args: argparse.Namespace, signals: Signals, pid: int, output: Output) 
         if args.json:
             output.line(jsonl.line(watch_text.summary_json(running)))
         else:
-            output.line(watch_text.summary_line(running))
+            output.remark(watch_text.summary_line(running))

@@ -62,6 +62,13 @@ class Output:
         if len(self._waiting) > self._waiting_max:
             self._write(down_to=self._waiting_max, wait=True)
 
+    def remark(self, text: str) -> None:
+        """A sentence about the whole, folded to the terminal."""
+        from kintro.renderers import terminal
+
+        for line in terminal.sentence(text, self.width):
+            self.line(terminal.styled(line, "title", self.colour))
+
     def offer(self) -> None:
         """Writes what the reader takes without waiting for him."""
         if self._reader is None:

@@ -145,4 +145,4 @@ def _show(
     if args.json:
         out.line(jsonl.line(text.summary_json(result)))
     else:
-        out.line(terminal.styled(text.summary_line(result), "title", out.colour))
+        out.remark(text.summary_line(result))

@@ -113,4 +113,4 @@ class _View:
         for line in terminal.lines(columns, rows, out.width, out.colour):
             out.line(line)
         for text in syscalls_text.summary_lines(account):
-            out.line(terminal.styled(text, "title", out.colour))
+            out.remark(text)

@@ -101,4 +101,4 @@ def show(
     if args.json:
         out.line(jsonl.line(lifecycle.summary_json(result)))
     else:
-        out.line(terminal.styled(text.summary_line(result), "title", out.colour))
+        out.remark(text.summary_line(result))

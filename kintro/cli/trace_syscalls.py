@@ -133,7 +133,7 @@ class _View:
         out: Output,
     ) -> None:
         from kintro.observers import calls, calls_text
-        from kintro.renderers import jsonl, terminal
+        from kintro.renderers import jsonl
 
         args, timeline, number, shown = self._args, None, 0, 0
         if self._timeline is not None:
@@ -157,7 +157,7 @@ class _View:
         if args.json:
             out.line(jsonl.line(calls_text.summary_json(result)))
         else:
-            out.line(terminal.styled(calls_text.summary_line(result), "title", out.colour))
+            out.remark(calls_text.summary_line(result))
 
     def _tell(self, seen: Any, begin_ns: int, out: Output) -> None:
         from kintro.observers import calls_text

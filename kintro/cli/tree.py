@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         for line in terminal.tree(text.tree(found, boottime_ns), output.width, output.colour):
             output.line(line)
-        output.line(terminal.styled(text.totals_line(totals), "title", output.colour))
+        output.remark(text.totals_line(totals))
     output.flush()
     if output.error is not None:
         raise output.error
