@@ -247,7 +247,7 @@ def test_ctrl_c_ends_the_command_once(attempt: int) -> None:
 def test_ctrl_c_ends_a_trace_normally(attempt: int) -> None:
     status, said = on_a_terminal([KINTRO, "trace-fork", "-q"], has_said(b"tracing until Ctrl-C"))
     assert status == 0, said
-    assert b"the kernel counted" in said and b"Traceback" not in said
+    assert b"counted" in said and b"Traceback" not in said
 
 
 def test_duration_ends_the_trace_but_not_the_command(tmp_path: Path) -> None:
