@@ -100,9 +100,9 @@ static inline void leave(struct task_record *record, struct told *told, bool sho
 }
 
 /* A task that is not where it was seen to go: it has left there, which the tracepoint did not tell. Returns
- * when, by the time that the kernel has counted for it. */
+ * when, by the time that the kernel has counted for it, but not before `least_ns` and not after `now_ns`. */
 static inline u64 leave_untold(struct task_record *record, struct task_struct *task, u32 slot, u32 next_slot,
-                               u64 now_ns)
+                               u64 least_ns, u64 now_ns)
 {
     struct told told = {};
     u64 left_ns = record->in_ns;
@@ -111,6 +111,8 @@ static inline u64 leave_untold(struct task_record *record, struct task_struct *t
     READ(told.nivcsw, task, nivcsw);
     READ(told.runtime_ns, task, se.sum_exec_runtime);
     left_ns += told.runtime_ns - record->runtime_ns;
+    if (left_ns < least_ns)
+        left_ns = least_ns;
     if (left_ns > now_ns || !record->tid) /* an idle task's time is not counted */
         left_ns = now_ns;
     leave(record, &told, record->flags & WANTED, record->here - 1, slot, next_slot,
@@ -118,21 +120,36 @@ static inline u64 leave_untold(struct task_record *record, struct task_struct *t
     return left_ns;
 }
 
-/* A task gets the CPU: its wait is over. Who wakes a task that is about to sleep does so before it is seen to
- * leave its CPU; it has then waited from there on. */
-static inline void enter(struct task_record *record, u32 cpu, u64 now_ns)
+/* Since when a task that is off the CPU could have run, as far as that was told. Who wakes a task that is about
+ * to sleep does so before it is seen to leave its CPU; it has then waited from there on. */
+static inline u64 ready_ns(struct task_record *record)
 {
-    u64 out_ns = record->out_ns, since_ns = out_ns;
-    u32 flags = record->flags;
+    if (record->flags & ASLEEP && record->woken_ns > record->out_ns)
+        return record->woken_ns;
+    return record->out_ns;
+}
 
-    if (flags & ASLEEP && record->woken_ns > out_ns) {
-        since_ns = record->woken_ns;
-        record->flags = (flags & ~CUT) | WAITED | (flags & CUT ? 0 : SLEPT);
-    } else {
-        record->flags = (flags & ~CUT) | (flags & CUT ? 0 : WAITED);
+/* A task gets the CPU: its wait is over. The end of its sleep may not have been told: the kernel does not run a
+ * program of this probe on top of itself, which is where an interrupt wakes somebody while a task wakes itself.
+ * The run queue tells then, else that time counts as slept. */
+static inline void enter(struct task_record *record, struct task_struct *task, u32 cpu, u64 now_ns)
+{
+    u64 out_ns = record->out_ns, since_ns = ready_ns(record);
+    u32 flags = record->flags, seen = WAITED;
+
+    if (flags & ASLEEP && since_ns == out_ns && record->woken_ns < record->in_ns) {
+        count(unwoken);
+        since_ns = queued_ns(task, now_ns);
+        if (since_ns <= out_ns) {
+            since_ns = now_ns;
+            seen = 0;
+        }
     }
-    if (now_ns < since_ns)
-        now_ns = since_ns;
+    if (flags & CUT)
+        seen &= flags & ASLEEP ? WAITED : 0;
+    else if (flags & ASLEEP && since_ns > out_ns && seen)
+        seen |= SLEPT;
+    record->flags = (flags & ~CUT) | seen;
     record->slept_ns = since_ns - out_ns;
     record->waited_ns = now_ns - since_ns;
     record->in_ns = now_ns;
@@ -156,9 +173,14 @@ static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u3
         record->here = cpu + 1;
         return;
     }
-    if (record->here)
-        leave_untold(record, task, slot, 0, now_ns);
-    enter(record, cpu, now_ns);
+    if (record->here) {
+        u32 there = record->here - 1;
+        struct cpu_state *other = cpus.lookup(&there);
+        u64 left_ns = leave_untold(record, task, slot, 0, 0, now_ns);
+        if (other)
+            other->left_ns = left_ns;
+    }
+    enter(record, task, cpu, now_ns);
 }
 
 static inline void send_waking(struct cpu_state *here, u32 cpu, u32 slot, struct task_record *record)
@@ -183,8 +205,10 @@ static inline void count_switch(struct cpu_state *here, u32 cpu, u32 next_slot, 
     here->switches++;
 }
 
-/* When the current task got the CPU, which was not told, by the time that the kernel has counted for it. */
-static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u32 slot, u64 now_ns)
+/* When the current task got the CPU, which was not told, by the time that the kernel has counted for it, but
+ * not before `least_ns`. */
+static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u32 slot, u64 least_ns,
+                          u64 now_ns)
 {
     struct task_record *record = tasks.lookup(&slot);
     u64 ran_ns = LOAD_AS(u64, current, se.sum_exec_runtime);
@@ -192,7 +216,9 @@ static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u
     if (!slot || !record)
         return now_ns;
     ran_ns -= record->runtime_ns;
-    return ran_ns < now_ns - here->in_ns ? now_ns - ran_ns : here->in_ns;
+    if (least_ns < here->in_ns)
+        least_ns = here->in_ns;
+    return ran_ns < now_ns - least_ns ? now_ns - ran_ns : least_ns;
 }
 
 /* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
@@ -203,8 +229,8 @@ static inline void make_up(struct cpu_state *here, struct task_struct *typed, st
 {
     struct task_struct *gone = (struct task_struct *)here->task;
     u32 slot = here->slot, next_slot = slot_for(here, address, cpu, CUT, begin_ns);
-    struct task_record *record = tasks.lookup(&slot);
-    u64 left_ns = here->in_ns, kernel = kernel_switches(address), number = 1;
+    struct task_record *record = tasks.lookup(&slot), *next = tasks.lookup(&next_slot);
+    u64 left_ns = here->in_ns, kernel = kernel_switches(address), number = 1, least_ns = 0;
 
     if (kernel && here->censuses)
         number = kernel - under_way - here->kernel_first - here->switches;
@@ -212,10 +238,16 @@ static inline void make_up(struct cpu_state *here, struct task_struct *typed, st
         number = 1;
     here->switches += number - 1;
     count_many(untold, number);
+    if (next_slot && next && next->tid && !next->here)
+        least_ns = ready_ns(next);
     if (!here->tid)
-        now_ns = came_ns(here, typed, next_slot, now_ns);
+        now_ns = came_ns(here, typed, next_slot, least_ns, now_ns);
     if (slot && record && record->here == cpu + 1)
-        left_ns = leave_untold(record, gone, slot, next_slot, now_ns);
+        left_ns = leave_untold(record, gone, slot, next_slot, least_ns, now_ns);
+    else if (here->left_ns > left_ns)
+        left_ns = here->left_ns;
+    if (left_ns < least_ns)
+        left_ns = least_ns;
     count_switch(here, cpu, next_slot, UNTOLD, left_ns);
     take_cpu(here, address, next_slot, cpu, left_ns);
 }
