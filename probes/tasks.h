@@ -18,6 +18,20 @@ static inline u64 begin(void)
     return begin_ns ? *begin_ns : 0;
 }
 
+/* A task's state, TASK_… of include/linux/sched.h, by way of its address. */
+static inline u32 present_state(struct task_struct *task)
+{
+    u32 state = 0;
+#if defined(HAVE_TASK_STRUCT___STATE)
+    READ(state, task, __state);
+#else
+    u64 wide = 0;
+    READ(wide, task, state);
+    state = wide;
+#endif
+    return state;
+}
+
 /* The state in which the current task leaves its CPU; 0: it would go on. */
 static inline u32 state_of(struct bpf_raw_tracepoint_args *ctx, struct task_struct *prev)
 {
@@ -54,12 +68,18 @@ static inline u64 kernel_switches(struct task_struct *task)
     return switches;
 }
 
-/* When a task that is about to get the CPU was put into its run queue, the last time; 0 if the kernel does not
- * tell. It has noted that by the run queue's clock, which the switch under way has set. */
+#if defined(HAVE_SCHED_INFO_LAST_QUEUED) && defined(HAVE_RQ_CLOCK)
+#define TELLS_QUEUED 1
+#else
+#define TELLS_QUEUED 0
+#endif
+
+/* When a task that is about to get the CPU was put into its run queue, the last time; 0 if the kernel does
+ * not tell, or it has the CPU. That is noted by the run queue's clock, which the switch under way has set. */
 static inline u64 queued_ns(struct task_struct *task, u64 now_ns)
 {
     u64 queued = 0, clock = 0;
-#if defined(HAVE_SCHED_INFO_LAST_QUEUED) && defined(HAVE_RQ_CLOCK)
+#if TELLS_QUEUED
     struct rq *rq = rq_of(task);
     READ(queued, task, sched_info.last_queued);
     if (rq)

@@ -104,24 +104,29 @@ static inline void leave(struct task_record *record, struct told *told, bool sho
 static inline u64 leave_untold(struct task_record *record, struct task_struct *task, u32 slot, u32 next_slot,
                                u64 least_ns, u64 now_ns)
 {
-    struct told told = {};
+    struct told told = {record->nvcsw + 1, record->told - record->nvcsw, record->runtime_ns};
     u64 left_ns = record->in_ns;
+    u32 pid = 0, state = 0;
 
-    READ(told.nvcsw, task, nvcsw);
-    READ(told.nivcsw, task, nivcsw);
-    READ(told.runtime_ns, task, se.sum_exec_runtime);
+    READ(pid, task, pid);
+    if (pid == record->tid) { /* else it has ended long since, and the address is another's by now */
+        READ(told.nvcsw, task, nvcsw);
+        READ(told.nivcsw, task, nivcsw);
+        READ(told.runtime_ns, task, se.sum_exec_runtime);
+        state = present_state(task) & TASK_DEAD;
+    }
     left_ns += told.runtime_ns - record->runtime_ns;
     if (left_ns < least_ns)
         left_ns = least_ns;
     if (left_ns > now_ns || !record->tid) /* an idle task's time is not counted */
         left_ns = now_ns;
     leave(record, &told, record->flags & WANTED, record->here - 1, slot, next_slot,
-          told.nvcsw != record->nvcsw, left_ns);
+          state | (told.nvcsw != record->nvcsw), left_ns);
     return left_ns;
 }
 
-/* Since when a task that is off the CPU could have run, as far as that was told. Who wakes a task that is about
- * to sleep does so before it is seen to leave its CPU; it has then waited from there on. */
+/* Since when a task that is off the CPU could have run, as far as that was told. Who wakes a task that is
+ * about to sleep does so before it is seen to leave its CPU; it has then waited from there on. */
 static inline u64 ready_ns(struct task_record *record)
 {
     if (record->flags & ASLEEP && record->woken_ns > record->out_ns)
@@ -129,25 +134,25 @@ static inline u64 ready_ns(struct task_record *record)
     return record->out_ns;
 }
 
-/* A task gets the CPU: its wait is over. The end of its sleep may not have been told: the kernel does not run a
- * program of this probe on top of itself, which is where an interrupt wakes somebody while a task wakes itself.
- * The run queue tells then, else that time counts as slept. */
+/* A task gets the CPU: its wait is over. The end of its sleep may not have been told: the kernel does not run
+ * a program of this probe on top of itself, which is where an interrupt wakes somebody while a task wakes
+ * itself. The run queue tells then, else that time counts as slept. */
 static inline void enter(struct task_record *record, struct task_struct *task, u32 cpu, u64 now_ns)
 {
     u64 out_ns = record->out_ns, since_ns = ready_ns(record);
     u32 flags = record->flags, seen = WAITED;
 
-    if (flags & ASLEEP && since_ns == out_ns && record->woken_ns < record->in_ns) {
-        count(unwoken);
+    if (since_ns == out_ns && (flags & CUT || (flags & ASLEEP && record->woken_ns < record->in_ns))) {
+        seen = 0;
+        if (flags & ASLEEP)
+            count(unwoken);
         since_ns = queued_ns(task, now_ns);
-        if (since_ns <= out_ns) {
-            since_ns = now_ns;
-            seen = 0;
-        }
+        if (since_ns > out_ns)
+            seen = WAITED;
+        else
+            since_ns = since_ns || (!TELLS_QUEUED && !(flags & ASLEEP)) ? out_ns : now_ns;
     }
-    if (flags & CUT)
-        seen &= flags & ASLEEP ? WAITED : 0;
-    else if (flags & ASLEEP && since_ns > out_ns && seen)
+    if (since_ns > out_ns && seen && !(flags & CUT))
         seen |= SLEPT;
     record->flags = (flags & ~CUT) | seen;
     record->slept_ns = since_ns - out_ns;
@@ -219,6 +224,14 @@ static inline u64 came_ns(struct cpu_state *here, struct task_struct *current, u
     if (least_ns < here->in_ns)
         least_ns = here->in_ns;
     return ran_ns < now_ns - least_ns ? now_ns - ran_ns : least_ns;
+}
+
+/* Whether the current task is not the one that was seen to come, or has been elsewhere since. */
+static inline bool is_another(struct cpu_state *here, struct task_struct *current, u32 cpu)
+{
+    u32 slot = here->slot;
+    struct task_record *record = tasks.lookup(&slot);
+    return here->task != (u64)current || (slot && record && record->here != cpu + 1);
 }
 
 /* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell

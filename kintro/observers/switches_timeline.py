@@ -22,7 +22,7 @@ _PRIORITY = 120  # the default's: a turn does not tell it
 _DEAD, _IDLE_STATE, _TOLD, _AS_IDLE, _AS_PREEMPTED, _AS_DEAD = 0x80, 0x402, 0x7F, 0x80, 0x100, 0x10
 
 # By told_state; in what else a task leaves its CPU it is blocked.
-_LEFT = {0: "yielded", _AS_PREEMPTED: "preempted", _AS_DEAD: "ended", 0x20: "ended"}
+_LEFT = {0: "made way", _AS_PREEMPTED: "preempted", _AS_DEAD: "ended", 0x20: "ended"}
 _LEFT |= {2: "blocked, uninterruptible", 4: "stopped", 8: "stopped by a tracer", 0x40: "parked"}
 _LEFT |= {_AS_IDLE: "blocked, idle"}
 

@@ -31,7 +31,13 @@ def counts_of(pid: int, tid: int) -> tuple[str, Counts]:
     folder = Path(f"/proc/{pid}/task/{tid}")
     status = dict(re.findall(r"^(\w+):\s*(\w+)", (folder / "status").read_text(), re.MULTILINE))
     numbers = int(status["voluntary_ctxt_switches"]), int(status["nonvoluntary_ctxt_switches"])
-    return status["State"], Counts(*numbers, int((folder / "schedstat").read_text().split()[0]))
+    return status["State"], Counts(*numbers, schedstat_of(pid, tid)[0])
+
+
+def schedstat_of(pid: int, tid: int) -> tuple[int, int]:
+    """How long a task was on CPUs and how long in run queues, ns (kernel/sched/stats.h, sched_info)."""
+    on_cpu_ns, waited_ns, _ = Path(f"/proc/{pid}/task/{tid}/schedstat").read_text().split()
+    return int(on_cpu_ns), int(waited_ns)
 
 
 def tasks_below(pid: int) -> list[tuple[int, int]]:
@@ -75,9 +81,11 @@ def load(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def tracing_switches(output: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def tracing_switches(
+    output: Path, *options: str, program: Sequence[str | Path] = (KINTRO,)
+) -> Iterator[subprocess.Popen[bytes]]:
     """`kintro ctxswitch -i 0.2 --json OPTIONS …` from its first interval on."""
-    command = [KINTRO, "ctxswitch", "-i", "0.2", "--json", "-o", output, *options]
+    command = [*program, "ctxswitch", "-i", "0.2", "--json", "-o", output, *options]
     with running(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         wait_for(lambda: output.exists() and b"\n" in output.read_bytes(), "the first interval")
         yield process
