@@ -70,8 +70,9 @@ struct cpu_state {
     u32 next_slot;
     u32 end_slot;
     u32 tid;
-    u64 left_ns;       /* when the task left, where another CPU has found that out */
-    char reserved[40]; /* so that no two CPUs share a cache line */
+    u64 left_ns; /* when the task left, where another CPU has found that out */
+    u32 left_voluntary;
+    char reserved[36]; /* so that no two CPUs share a cache line */
 };
 
 /* Where a CPU has found a task's record the last time: to read its tid takes 45 ns. */

@@ -1,22 +1,27 @@
 /* How a turn of a task on a CPU begins and ends, for switches.c. */
 
+static inline void add_pairs(u32 slot, u32 next_slot, u32 voluntary, u32 involuntary)
+{
+    u64 key = (u64)slot << 32 | next_slot;
+    struct pair_counts fresh = {}, *counts = pairs.lookup(&key);
+
+    if (!counts) {
+        pairs.insert(&key, &fresh);
+        counts = pairs.lookup(&key);
+    }
+    if (counts) {
+        counts->voluntary += voluntary;
+        counts->involuntary += involuntary;
+    } else {
+        count_many(pairs_lost, voluntary + involuntary);
+    }
+}
+
 static inline void count_pair(struct task_record *record, u32 slot, u32 next_slot, bool voluntary)
 {
     if (record->next_slot != next_slot) {
-        if (record->next_slot) {
-            u64 key = (u64)slot << 32 | record->next_slot;
-            struct pair_counts fresh = {}, *counts = pairs.lookup(&key);
-            if (!counts) {
-                pairs.insert(&key, &fresh);
-                counts = pairs.lookup(&key);
-            }
-            if (counts) {
-                counts->voluntary += record->next_voluntary;
-                counts->involuntary += record->next_involuntary;
-            } else {
-                count_many(pairs_lost, record->next_voluntary + record->next_involuntary);
-            }
-        }
+        if (record->next_slot)
+            add_pairs(slot, record->next_slot, record->next_voluntary, record->next_involuntary);
         record->next_slot = next_slot;
         record->next_voluntary = record->next_involuntary = 0;
     }
@@ -181,9 +186,11 @@ static inline void take_cpu(struct cpu_state *here, struct task_struct *task, u3
     if (record->here) {
         u32 there = record->here - 1;
         struct cpu_state *other = cpus.lookup(&there);
-        u64 left_ns = leave_untold(record, task, slot, 0, 0, now_ns);
-        if (other)
+        u64 nvcsw = record->nvcsw, left_ns = leave_untold(record, task, slot, 0, 0, now_ns);
+        if (other) {
             other->left_ns = left_ns;
+            other->left_voluntary = record->nvcsw != nvcsw;
+        }
     }
     enter(record, task, cpu, now_ns);
 }
@@ -255,10 +262,13 @@ static inline void make_up(struct cpu_state *here, struct task_struct *typed, st
         least_ns = ready_ns(next);
     if (!here->tid)
         now_ns = came_ns(here, typed, next_slot, least_ns, now_ns);
-    if (slot && record && record->here == cpu + 1)
+    if (slot && record && record->here == cpu + 1) {
         left_ns = leave_untold(record, gone, slot, next_slot, least_ns, now_ns);
-    else if (here->left_ns > left_ns)
+    } else if (here->left_ns > left_ns) {
         left_ns = here->left_ns;
+        if (slot && next_slot)
+            add_pairs(slot, next_slot, here->left_voluntary, !here->left_voluntary);
+    }
     if (left_ns < least_ns)
         left_ns = least_ns;
     count_switch(here, cpu, next_slot, UNTOLD, left_ns);
