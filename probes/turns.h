@@ -243,7 +243,8 @@ static inline bool is_another(struct cpu_state *here, struct task_struct *curren
 
 /* The current task is not the one that was seen to come: there was a switch that the tracepoint did not tell
  * of. When it was is known from the time that the kernel has counted for the other. If there were several,
- * those in between are counted for the CPU alone. `under_way`: 1 in the middle of a switch. */
+ * those in between are counted for the CPU alone, and their time as idle. `under_way`: 1 in the middle of a
+ * switch. */
 static inline void make_up(struct cpu_state *here, struct task_struct *typed, struct task_struct *address,
                            u32 cpu, u64 begin_ns, u64 now_ns, u32 under_way)
 {
@@ -256,21 +257,31 @@ static inline void make_up(struct cpu_state *here, struct task_struct *typed, st
         number = kernel - under_way - here->kernel_first - here->switches;
     if (number - 1 > 1000)
         number = 1;
-    here->switches += number - 1;
     count_many(untold, number);
     if (next_slot && next && next->tid && !next->here)
         least_ns = ready_ns(next);
     if (!here->tid)
         now_ns = came_ns(here, typed, next_slot, least_ns, now_ns);
     if (slot && record && record->here == cpu + 1) {
-        left_ns = leave_untold(record, gone, slot, next_slot, least_ns, now_ns);
+        left_ns = leave_untold(record, gone, slot, next_slot, number > 1 ? 0 : least_ns, now_ns);
     } else if (here->left_ns > left_ns) {
         left_ns = here->left_ns;
         if (slot && next_slot)
             add_pairs(slot, next_slot, here->left_voluntary, !here->left_voluntary);
     }
-    if (left_ns < least_ns)
-        left_ns = least_ns;
+    if (least_ns < left_ns)
+        least_ns = left_ns;
+    if (number > 1 && here->tid && next && next->tid)
+        least_ns = came_ns(here, typed, next_slot, least_ns, now_ns);
+    if (number > 1 && left_ns < least_ns) { /* who was there in between is not known */
+        number--;
+        count_switch(here, cpu, 1 + cpu, UNTOLD, left_ns);
+        here->in_ns = left_ns;
+        here->slot = 1 + cpu;
+        here->tid = 0;
+    }
+    left_ns = least_ns;
+    here->switches += number - 1;
     count_switch(here, cpu, next_slot, UNTOLD, left_ns);
     take_cpu(here, address, next_slot, cpu, left_ns);
 }
