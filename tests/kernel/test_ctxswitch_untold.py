@@ -78,7 +78,10 @@ def test_switches_that_were_not_told_of(tmp_path: Path, switcher: str) -> None:
         kernels = at_rest(it.pid)
         summary = told(output, tracer)
     assert summary["untold"] > 20
-    tasks = assert_counts(summary, kernels)
+    tasks = {task["tid"]: task for task in summary["tasks"]}
+    # The kernel may itself not tell of one, next to one of these: the turn in between is then not its task's.
+    fewer = [counts[0] + counts[1] - tasks[tid]["switches"] for tid, counts in kernels.items()]
+    assert min(fewer) >= 0 and sum(fewer) <= summary["untold"] // 20
     pairs: Counter[int] = Counter()
     for pair in summary["pairs"]:
         pairs[pair["prev"]["tid"]] += pair["count"]
