@@ -91,7 +91,7 @@ int run_census(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     if (!here->in_ns)
         settle(here, typed, task, cpu, begin_ns, 0, 0);
-    if (here->task != (u64)task)
+    if (is_another(here, task, cpu))
         make_up(here, typed, task, cpu, begin_ns, bpf_ktime_get_ns(), 0);
     here->kernel_last = kernel_switches(task);
     if (here->kernel_last)

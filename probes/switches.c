@@ -39,7 +39,7 @@ int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
     now_ns = bpf_ktime_get_ns();
     if (!here->in_ns)
         settle(here, typed, prev, cpu, begin_ns, 1, state != 0);
-    if (here->task != (u64)prev)
+    if (is_another(here, prev, cpu))
         make_up(here, typed, prev, cpu, begin_ns, now_ns, 1);
     next_slot = slot_for(here, next, cpu, CUT, begin_ns);
     slot = here->slot;

@@ -70,7 +70,9 @@ struct cpu_state {
     u32 next_slot;
     u32 end_slot;
     u32 tid;
-    char reserved[48]; /* so that no two CPUs share a cache line */
+    u64 left_ns; /* when the task left, where another CPU has found that out */
+    u32 left_voluntary;
+    char reserved[36]; /* so that no two CPUs share a cache line */
 };
 
 /* Where a CPU has found a task's record the last time: to read its tid takes 45 ns. */
@@ -115,9 +117,10 @@ COUNTER(tasks_created, 16);
 COUNTER(tasks_lost, 17); /* turns and wake-ups of tasks that found no room for a record */
 COUNTER(pairs_lost, 18);
 COUNTER(wakers_lost, 19);
-COUNTER(untold, 20); /* switches that the tracepoint did not tell of */
-COUNTER(left, 21);   /* threads that began to exit, */
-COUNTER(freed, 22);  /* and those of them that have left their CPU for the last time */
+COUNTER(untold, 20);  /* switches that the tracepoint did not tell of */
+COUNTER(left, 21);    /* threads that began to exit, */
+COUNTER(freed, 22);   /* and those of them that have left their CPU for the last time */
+COUNTER(unwoken, 23); /* turns after a sleep whose end was not told */
 
 BPF_F_TABLE("array", u32, u64, begun, 1, BPF_F_MMAPABLE); /* CLOCK_MONOTONIC; 0: nothing is counted */
 BPF_F_TABLE("array", u32, u64, held, 1, BPF_F_MMAPABLE);  /* a tid that counts from its next exec on */

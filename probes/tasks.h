@@ -18,6 +18,20 @@ static inline u64 begin(void)
     return begin_ns ? *begin_ns : 0;
 }
 
+/* A task's state, TASK_… of include/linux/sched.h, by way of its address. */
+static inline u32 present_state(struct task_struct *task)
+{
+    u32 state = 0;
+#if defined(HAVE_TASK_STRUCT___STATE)
+    READ(state, task, __state);
+#else
+    u64 wide = 0;
+    READ(wide, task, state);
+    state = wide;
+#endif
+    return state;
+}
+
 /* The state in which the current task leaves its CPU; 0: it would go on. */
 static inline u32 state_of(struct bpf_raw_tracepoint_args *ctx, struct task_struct *prev)
 {
@@ -32,18 +46,46 @@ static inline u32 state_of(struct bpf_raw_tracepoint_args *ctx, struct task_stru
 #endif
 }
 
+/* The run queue in which a task is; NULL if the kernel does not tell. */
+static inline struct rq *rq_of(struct task_struct *task)
+{
+    struct rq *rq = NULL;
+#if defined(HAVE_SCHED_ENTITY_CFS_RQ) && defined(HAVE_CFS_RQ_RQ)
+    struct cfs_rq *cfs_rq = NULL;
+    READ(cfs_rq, task, se.cfs_rq);
+    READ(rq, cfs_rq, rq);
+#endif
+    return rq;
+}
+
 /* The kernel's own count of this CPU's switches, by way of the current task; 0 if it does not tell. */
 static inline u64 kernel_switches(struct task_struct *task)
 {
+    struct rq *rq = rq_of(task);
     u64 switches = 0;
-#if defined(HAVE_SCHED_ENTITY_CFS_RQ) && defined(HAVE_CFS_RQ_RQ)
-    struct cfs_rq *cfs_rq = NULL;
-    struct rq *rq = NULL;
-    READ(cfs_rq, task, se.cfs_rq);
-    READ(rq, cfs_rq, rq);
-    READ(switches, rq, nr_switches);
-#endif
+    if (rq)
+        READ(switches, rq, nr_switches);
     return switches;
+}
+
+#if defined(HAVE_SCHED_INFO_LAST_QUEUED) && defined(HAVE_RQ_CLOCK)
+#define TELLS_QUEUED 1
+#else
+#define TELLS_QUEUED 0
+#endif
+
+/* When a task that is about to get the CPU was put into its run queue, the last time; 0 if the kernel does
+ * not tell, or it has the CPU. That is noted by the run queue's clock, which the switch under way has set. */
+static inline u64 queued_ns(struct task_struct *task, u64 now_ns)
+{
+    u64 queued = 0, clock = 0;
+#if TELLS_QUEUED
+    struct rq *rq = rq_of(task);
+    READ(queued, task, sched_info.last_queued);
+    if (rq)
+        READ(clock, rq, clock);
+#endif
+    return queued && clock >= queued ? now_ns - (clock - queued) : 0;
 }
 
 static inline u32 slot_of(u32 tid)
@@ -87,7 +129,8 @@ static inline u32 fresh_slot(struct cpu_state *here)
     return here->next_slot++;
 }
 
-/* A record for a task that was off the CPU since then. Returns its slot, 0 if there is none. */
+/* A record for a task that was off the CPU since then, or since it began. Returns its slot, 0 if there is
+ * none. */
 static inline u32 add_task(struct cpu_state *here, struct task_struct *task, u64 ids, u32 flags, u64 since_ns)
 {
     u32 slot = fresh_slot(here), tid = ids;
@@ -104,7 +147,7 @@ static inline u32 add_task(struct cpu_state *here, struct task_struct *task, u64
     READ(record->start_ns, task, start_time);
     bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
     record->told = record->nvcsw + nivcsw;
-    record->in_ns = record->out_ns = since_ns;
+    record->in_ns = record->out_ns = record->start_ns > since_ns ? record->start_ns : since_ns;
     record->tid = tid;
     record->tgid = ids >> 32;
     record->flags = NEW | flags;

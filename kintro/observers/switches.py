@@ -58,6 +58,7 @@ def account(last: Reading, first: Reading, whole_system: bool, moving: bool = Fa
         {pair: number for pair, number in (last.wakes - first.wakes).items() if pair[0] in tasks},
         [b - a for a, b in zip(first.sleeps, last.sleeps)],
         more["untold"],
+        max(more["unwoken"], more["wakings_missed"]),
         {
             name: value
             for name, value in more.items()

@@ -81,7 +81,7 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     slots = np.flatnonzero(table["flags"])
     rows = table[slots]
     now_ns = end_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    reading = Reading(_last_ns(cpus, now_ns), counters=probe.counters())
+    reading = Reading(_last_ns(cpus, now_ns), counters=_counters(probe))
     running = {int(cpu["slot"]): number for number, cpu in enumerate(cpus) if cpu["in_ns"]}
     idle = {1 + number: row for number, row in zip((slots - 1).tolist(), rows) if number < probe.cpus}
     for slot, row in zip(slots.tolist(), rows):
@@ -97,6 +97,13 @@ def read(probe: Probe, end_ns: int | None = None) -> Reading:
     reading.sleeps = sleeps.sum(axis=0).tolist()
     _read_pairs(probe, reading, slots, rows, np)
     return reading
+
+
+def _counters(probe: Probe) -> dict[str, int]:
+    """Those of the probe. A wake-up that it missed is no switch lost, and is told apart."""
+    counters = probe.counters()
+    missed = probe.missed("tp_sched_waking")
+    return counters | {"missed": counters["missed"] - missed, "wakings_missed": missed}
 
 
 def _records(probe: Probe) -> np.ndarray:

@@ -120,6 +120,7 @@ class Account(NamedTuple):
     wakes: Mapping[Pair, int]  # of `tasks`
     sleeps: Sequence[int]  # of all tasks together: from leaving the CPU until being woken
     untold: int  # switches that the tracepoint did not tell of, known by who was there next
+    untold_wakings: int  # wake-ups that it did not tell of, or at which the kernel ran no program
     losses: Mapping[str, int]  # what was seen but not counted, by the probe's counters; none is 0
     moving: bool = False  # read while switches went on: not all figures are of one moment
 

@@ -147,6 +147,10 @@ def summary_lines(account: Account) -> list[str]:
         number = f"{account.untold:,} switch{'es' * (account.untold != 1)}"
         where = "" if account.whole_system else " on all CPUs"
         lines.append(f"the kernel's tracepoint did not tell of {number}{where}; made up for")
+    if account.untold_wakings:
+        number = f"{account.untold_wakings:,} wake-up{'s' * (account.untold_wakings != 1)}"
+        where = "" if account.whole_system else " on all CPUs"
+        lines.append(f"nobody told of {number}{where}; the waits that followed are taken from the run queues")
     if account.idle_share is not None:
         lines.append(f"CPUs were idle for {account.idle_share:.1%} of the time")
     return lines
@@ -168,6 +172,7 @@ def as_json(
         "involuntary": account.involuntary,
         "from_idle": account.from_idle,
         "untold": account.untold,
+        "untold_wakings": account.untold_wakings,
         "lost": account.lost,
         "losses": account.losses,
         "complete": account.complete,

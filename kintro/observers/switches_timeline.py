@@ -22,7 +22,7 @@ _PRIORITY = 120  # the default's: a turn does not tell it
 _DEAD, _IDLE_STATE, _TOLD, _AS_IDLE, _AS_PREEMPTED, _AS_DEAD = 0x80, 0x402, 0x7F, 0x80, 0x100, 0x10
 
 # By told_state; in what else a task leaves its CPU it is blocked.
-_LEFT = {0: "yielded", _AS_PREEMPTED: "preempted", _AS_DEAD: "ended", 0x20: "ended"}
+_LEFT = {0: "made way", _AS_PREEMPTED: "preempted", _AS_DEAD: "ended", 0x20: "ended"}
 _LEFT |= {2: "blocked, uninterruptible", 4: "stopped", 8: "stopped by a tracer", 0x40: "parked"}
 _LEFT |= {_AS_IDLE: "blocked, idle"}
 
@@ -97,6 +97,8 @@ class PerfettoTimeline:
         self._out = perfetto.Timeline(write, release)
         self._begin_ns, self._names = begin_ns, names
         self._known: dict[int, Name] = {}
+        self._living: dict[int, set[int]] = {}  # by pid, the slots of its threads
+        self._first_ended: dict[int, Name] = {}  # by pid: its first thread, while there are others
         self._switches: dict[int, list[perfetto.Switch]] = {}
         self._wakings: dict[int, list[perfetto.Waking]] = {}
 
@@ -113,10 +115,21 @@ class PerfettoTimeline:
             self._switches[event.cpu] = [_switch(event.ts_ns, NOBODY, 0, prev)] if prev.tid else []
         self._switches[event.cpu].append(_switch(event.ended_ns, prev, told_state(event.state), following))
         if event.state & _DEAD and not event.state & (PREEMPTED | UNTOLD):
-            self._hand_on(event.cpu)
-            self._out.ends(event.cpu, [perfetto.End(event.ended_ns, prev.tid, prev.comm, _PRIORITY)])
+            self._end(event, prev)
         elif len(self._switches[event.cpu]) >= BATCH:
             self._hand_on(event.cpu)
+
+    def _end(self, event: Turn, name: Name) -> None:
+        """A process ends with the last of its threads: for Perfetto it does with the one that has its pid."""
+        self._hand_on(event.cpu)
+        living = self._living.get(name.pid, set())
+        living.discard(event.slot)
+        if living and name.tid == name.pid:
+            self._first_ended[name.pid] = name
+            return
+        ended = [name] if living else [name, *filter(None, [self._first_ended.pop(name.pid, None)])]
+        ends = [perfetto.End(event.ended_ns, one.tid, one.comm, _PRIORITY) for one in ended]
+        self._out.ends(event.cpu, ends)
 
     def flush(self) -> None:
         for cpu in {*self._switches, *self._wakings}:
@@ -133,6 +146,7 @@ class PerfettoTimeline:
         if self._known.get(slot) != found:  # new, or an exec has renamed it
             self._known[slot] = found
             if found.tid:
+                self._living.setdefault(found.pid, set()).add(slot)
                 leader = found.comm if found.tid == found.pid else b""
                 self._out.task(max(self._begin_ns, ts_ns), found.pid, found.tid, found.comm, leader)
         return found

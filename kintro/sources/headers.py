@@ -41,7 +41,8 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "pid": ("level", "numbers", "tasks"),
     "sched_entity": ("sum_exec_runtime", "cfs_rq?"),
     "cfs_rq": ("rq?",),
-    "rq": ("nr_switches",),
+    "rq": ("nr_switches", "clock?"),
+    "sched_info": ("last_queued?",),
     "prev_cputime": ("utime", "stime"),
     "mm_struct": ("arg_start", "arg_end"),
     "linux_binprm": ("filename",),
@@ -68,7 +69,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
         "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm",
         "files", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "__state?",
-        "state?",
+        "state?", "sched_info",
     ),
 }  # fmt: skip
 

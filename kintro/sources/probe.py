@@ -126,9 +126,12 @@ class Probe:
         (recursion_misses in the fdinfo of a BPF program, kernel 5.12 and newer).
         """
         values = {name: self.counter(name) for name in self._slots}
-        about = map(bpf_syscall.fdinfo, self._programs.values())
-        values["missed"] = sum(int(info.get("recursion_misses", 0)) for info in about)
+        values["missed"] = sum(map(self.missed, self._programs))
         return values
+
+    def missed(self, program: str) -> int:
+        """The part of `missed` of one of its programs, by the name of its function."""
+        return int(bpf_syscall.fdinfo(self._programs[program]).get("recursion_misses", 0))
 
     def counter(self, name: str) -> int:
         """One counter, summed over the CPUs: costs microseconds."""

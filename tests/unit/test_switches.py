@@ -21,7 +21,9 @@ from kintro.renderers.text import cells
 
 A, B, ALIEN = 40, 41, 42  # slots
 NAMES = {A: Name(1040, 1000, 5, b"cat"), B: Name(1041, 1000, 6, b"do\x1bg"), ALIEN: Name(7, 7, 1, b"other")}
-COUNTERS = dict.fromkeys(("untold", "tasks_lost", "pairs_lost", "missed", "left", "freed"), 0)
+COUNTERS = dict.fromkeys(
+    ("untold", "unwoken", "tasks_lost", "pairs_lost", "missed", "wakings_missed", "left", "freed"), 0
+)
 
 
 def bucket_of(ns: int) -> int:
@@ -79,6 +81,7 @@ def test_the_whole_system() -> None:
     [
         ({"counters": {**COUNTERS, "tasks_lost": 1}}, False),
         ({"counters": {**COUNTERS, "missed": 1}}, False),
+        ({"counters": {**COUNTERS, "wakings_missed": 1}}, True),
         ({"cpus": {0: Cpu(14, 15, 4, 600, 400)}}, False),
         ({"cpus": {0: Cpu(15, 15, 4, 600, 400)}}, False),
         ({"cpus": {0: Cpu(15, 15, 4, 600, 400)}, "counters": {**COUNTERS, "untold": 1}}, True),
@@ -267,6 +270,7 @@ def test_the_summary_says_what_is_missing() -> None:
     assert "did not tell of 2 switches; made up for" in switches_text.summary_lines(untold)[1]
     untold = untold._replace(whole_system=False)
     assert "did not tell of 2 switches on all CPUs; made up for" in switches_text.summary_lines(untold)[1]
+    assert "nobody told of 1 wake-up;" in switches_text.summary_lines(found._replace(untold_wakings=1))[1]
 
 
 def test_a_heat_map() -> None:

@@ -66,7 +66,7 @@ def test_the_state_that_is_told() -> None:
 
 
 def test_why_a_task_left() -> None:
-    words = {0: "yielded", 1: "blocked", 2: "blocked, uninterruptible", 0x402: "blocked, idle", 4: "stopped"}
+    words = {0: "made way", 1: "blocked", 2: "blocked, uninterruptible", 0x402: "blocked, idle", 4: "stopped"}
     words |= {8: "stopped by a tracer", 0x80: "ended", PREEMPTED: "preempted", PREEMPTED | 1: "preempted"}
     words |= {UNTOLD: "unknown", 0x40: "parked"}
     assert {state: left(state) for state in words} == words
@@ -130,7 +130,7 @@ def test_chromes_events() -> None:
         (0, 0.1, 0.2, "do\\x1bg", "preempted"),
         (0, 0.3, 0.12, printable(NAMES[HOSTILE].comm), "ended"),
         (1, 0.32, 0.11, "cat", "blocked, uninterruptible"),
-        (0, 0.42, 0.08, "do\\x1bg", "yielded"),
+        (0, 0.42, 0.08, "do\\x1bg", "made way"),
     ]
     assert [e["args"]["waited_ns"] for e in turns] == [None, 30, None, None, 70, 120]
     assert turns[0]["args"].items() >= {"pid": 1000, "tid": 1040}.items()
@@ -183,7 +183,7 @@ def test_a_pages_turns() -> None:
         (0, 0, 100, 0, -1, -1, "blocked"),
         (0, 100, 300, 1, -1, -1, "preempted"),
         (0, 300, 420, 2, -1, -1, "ended"),
-        (0, 420, 500, 1, 300, -1, "yielded"),
+        (0, 420, 500, 1, 300, -1, "made way"),
         (1, 180, 250, 0, 150, 1, "blocked"),
         (1, 320, 430, 0, 250, 0, "blocked, uninterruptible"),
     ]

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -188,6 +189,24 @@ static void moves(int cpu, int number)
         exit(5);
 }
 
+static void *survivor(void *nothing)
+{
+    struct timespec span = {0, 20000000};
+    for (int i = 0; i < 5; i++)
+        nanosleep(&span, NULL);
+    return nothing;
+}
+
+/* The first thread ends, the others end their process. */
+static void survivors(int threads)
+{
+    pthread_t thread;
+    for (int i = 0; i < threads; i++)
+        if (pthread_create(&thread, NULL, survivor, NULL))
+            exit(4);
+    syscall(SYS_exit, 0);
+}
+
 int main(int argc, char **argv)
 {
     char byte;
@@ -206,6 +225,8 @@ int main(int argc, char **argv)
         signals(number);
     else if (!strcmp(argv[1], "moves"))
         moves(atoi(argv[2]), number);
+    else if (!strcmp(argv[1], "survivors"))
+        survivors(number);
     else
         return 2;
     puts("ready");
