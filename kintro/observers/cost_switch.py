@@ -46,7 +46,7 @@ from kintro.observers.cost_switch_records import (
     indirect,
 )
 from kintro.sources import c_loop, c_stream, cpu
-from kintro.sources.ping_pong import Job, Pair
+from kintro.sources.ping_pong import BARRIER_BYTES, Job, Pair, make_barrier
 
 RUNS = 50  # by default
 CALLS = 2000  # in a run, by each
@@ -54,8 +54,6 @@ SET_CALLS = {0: 2000, 32 << 10: 1000, 1 << 20: 40, 8 << 20: 8}  # with a working
 PATIENCE_S = 20.0  # with others who switch on the CPU all the time
 BEFORE = 2  # calls that bring a working set into the caches, as far as it stays there
 _F_SETPIPE_SZ = 1031  # include/uapi/linux/fcntl.h
-_PROCESS_SHARED = 1  # pthread.h
-_BARRIER_BYTES = 64  # pthread_barrier_t has 32 with glibc; a cache line for each
 
 
 def measure(runs: int = RUNS, on: int | None = None, stop: Callable[[], bool] = lambda: False) -> Report:
@@ -114,7 +112,7 @@ class Court:
         self._shared = mmap.mmap(-1, mmap.PAGESIZE)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._shared))
         for number, parties in enumerate((2, 1)):
-            _make_barrier(base + number * _BARRIER_BYTES, parties, not threads)
+            make_barrier(base + number * BARRIER_BYTES, parties, not threads)
         self._streams: dict[str, list[int]] = {}
         try:
             self._open(base)
@@ -131,7 +129,7 @@ class Court:
             "pipe": (("write", into), ("read", out)),
             "pipe alone": (("write", wide_into), ("read", wide_out)),
             "futex": (("pthread_barrier_wait", base),) * 2,
-            "futex alone": (("pthread_barrier_wait", base + _BARRIER_BYTES),) * 2,
+            "futex alone": (("pthread_barrier_wait", base + BARRIER_BYTES),) * 2,
             "yield": (("sched_yield", 0),) * 2,
         }.items():
             self._streams[name] = [self._stream(*end) for end in ends]
@@ -183,13 +181,3 @@ class Court:
                 message = "other programs want this CPU too often to measure there"
                 raise KintroError(message, "choose another one with --cpu", EX_UNAVAILABLE)
             time.sleep(0.02)
-
-
-def _make_barrier(address: int, parties: int, between_processes: bool) -> None:
-    """pthread_barrier_init(3)."""
-    libc = ctypes.CDLL(None)
-    attributes = ctypes.create_string_buffer(_BARRIER_BYTES)
-    libc.pthread_barrierattr_init(attributes)
-    libc.pthread_barrierattr_setpshared(attributes, _PROCESS_SHARED if between_processes else 0)
-    if libc.pthread_barrier_init(ctypes.c_void_p(address), attributes, parties):
-        raise KintroError("the C library makes no barrier", None, EX_UNAVAILABLE)

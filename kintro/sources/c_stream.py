@@ -23,7 +23,7 @@ import mmap
 from kintro.sources import c_loop
 
 BYTE = ord("x")  # what is written; not 0
-_IONBF = 2  # stdio.h
+_IOLBF, _IONBF = 1, 2  # stdio.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,13 +43,14 @@ _fclose = _libc.fclose
 _fclose.argtypes = [ctypes.c_void_p]
 
 
-def opened(function: int, argument: int) -> int:
+def opened(function: int, argument: int, buffer: tuple[int, int] | None = None) -> int:
     """The address of a FILE: `turns` on it calls the function at an address with that argument.
 
-    One task at a time may use it.
+    One task at a time may use it. `buffer`: address and size of one by lines, for c_chain.py.
     """
     stream = _fopencookie(argument, b"w", _Functions(None, function, None, None))
-    if not stream or _setvbuf(stream, None, _IONBF, 0):
+    where, how, size = (None, _IONBF, 0) if buffer is None else (buffer[0], _IOLBF, buffer[1])
+    if not stream or _setvbuf(stream, where, how, size):
         raise MemoryError("fopencookie")
     return int(stream)
 

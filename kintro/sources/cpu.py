@@ -49,6 +49,16 @@ def possible_cpus(root: Path = ROOT) -> int:
     return 1 + max(map(int, re.findall(r"\d+", ranges)))
 
 
+def siblings(one: int, other: int, root: Path = ROOT) -> bool | None:
+    """Whether two CPUs are hardware threads of one core (sysfs-devices-system-cpu, core_cpus_list)."""
+    folder = f"sys/devices/system/cpu/cpu{one}/topology"
+    told = read_text(f"{folder}/core_cpus_list", root) or read_text(f"{folder}/thread_siblings_list", root)
+    if told is None:
+        return None
+    ranges = [part.partition("-") for part in told.split(",")]
+    return any(int(low) <= other <= int(high or low) for low, _, high in ranges)
+
+
 @contextmanager
 def pinned(cpu: int | None) -> Iterator[int]:
     """Keeps this thread on a CPU, by default on the one where it is, and yields its number.

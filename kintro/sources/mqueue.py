@@ -20,7 +20,7 @@ _STATUS = re.compile(rb"(\w+):(-?\d+)")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _Attributes(ctypes.Structure):  # struct mq_attr of include/uapi/linux/mqueue.h
+class Attributes(ctypes.Structure):  # struct mq_attr of include/uapi/linux/mqueue.h
     _fields_ = [
         ("flags", ctypes.c_long),
         ("maxmsg", ctypes.c_long),
@@ -62,7 +62,7 @@ def read_contents(path: str | bytes, dir_fd: int | None = None) -> Contents | No
         return None
     try:
         queued_bytes, notified = parse_status(os.read(at, 256))
-        told = _Attributes()
+        told = Attributes()
         # A descriptor of such a file is one that the mq_ functions take.
         if not hasattr(_libc, "mq_getattr") or _libc.mq_getattr(at, ctypes.byref(told)):
             return Contents(queued_bytes, None, None, None, notified)

@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,8 @@ from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources import c_stream
 
 TIMEOUT_S = 60.0
+BARRIER_BYTES = 64  # pthread_barrier_t has 32 with glibc; a cache line for each
+_PROCESS_SHARED = 1  # pthread.h
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _JOB, _RUN, _TID = struct.Struct("=QQQQ"), struct.Struct("=QQQ"), struct.Struct("=Q")
 
@@ -70,7 +72,7 @@ class Pair:
             everything = [end for pair in pairs for end in pair]
             shares = [pairs] if self._threads else [[pair] for pair in pairs]
             for share in shares:
-                self._pids.append(_forked([theirs for _, theirs in share], everything))
+                self._pids.append(forked([theirs for _, theirs in share], everything, _work))
             for ours, theirs in pairs:
                 theirs.close()
                 ours.settimeout(TIMEOUT_S)
@@ -116,13 +118,17 @@ class Pair:
         found = []
         deadline = time.monotonic() + TIMEOUT_S
         for pid, tid in self.tasks:
-            while (status := _status(pid, tid))["State"][0] != "S":
-                if time.monotonic() > deadline:
-                    raise KintroError("the ping-pong does not come to rest", None, EX_UNAVAILABLE)
-                time.sleep(0.001)
-            names = "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"
-            found.append((int(status[names[0]]), int(status[names[1]])))
+            found.append(counts_asleep(pid, tid, deadline))
         return found
+
+
+def counts_asleep(pid: int, tid: int, deadline: float) -> tuple[int, int]:
+    """Voluntary and involuntary switches of a task once it is asleep, as proc_pid_status(5) has them."""
+    while (status := _status(pid, tid))["State"][0] != "S":
+        if time.monotonic() > deadline:
+            raise KintroError("the ping-pong does not come to rest", None, EX_UNAVAILABLE)
+        time.sleep(0.001)
+    return int(status["voluntary_ctxt_switches"]), int(status["nonvoluntary_ctxt_switches"])
 
 
 def _status(pid: int, tid: int) -> dict[str, str]:
@@ -130,7 +136,11 @@ def _status(pid: int, tid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
-def _forked(sockets: Sequence[socket.socket], others: Sequence[socket.socket]) -> int:
+def forked(
+    sockets: Sequence[socket.socket],
+    others: Sequence[socket.socket],
+    work: Callable[[socket.socket], None],
+) -> int:
     """The pid of a child with a thread that works for each socket; of the others it keeps none open."""
     parent = os.getpid()
     pid = os.fork()
@@ -143,8 +153,8 @@ def _forked(sockets: Sequence[socket.socket], others: Sequence[socket.socket]) -
             other.close()  # so that who is gone can be told by its socket
         if os.getppid() == parent:
             for more in sockets[1:]:
-                threading.Thread(target=_work, args=(more,)).start()
-            _work(sockets[0])
+                threading.Thread(target=work, args=(more,)).start()
+            work(sockets[0])
     finally:
         os._exit(1)
 
@@ -168,3 +178,13 @@ def _done(job: Job) -> Run:
     cpu_ns = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - begin_ns
     after = resource.getrusage(resource.RUSAGE_THREAD)
     return Run(cpu_ns, after.ru_nvcsw - before.ru_nvcsw, after.ru_nivcsw - before.ru_nivcsw)
+
+
+def make_barrier(address: int, parties: int, between_processes: bool) -> None:
+    """pthread_barrier_init(3)."""
+    libc = ctypes.CDLL(None)
+    attributes = ctypes.create_string_buffer(BARRIER_BYTES)
+    libc.pthread_barrierattr_init(attributes)
+    libc.pthread_barrierattr_setpshared(attributes, _PROCESS_SHARED if between_processes else 0)
+    if libc.pthread_barrier_init(ctypes.c_void_p(address), attributes, parties):
+        raise KintroError("the C library makes no barrier", None, EX_UNAVAILABLE)

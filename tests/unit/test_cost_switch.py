@@ -29,7 +29,7 @@ from kintro.observers.cost_records import Machine, median_interval
 from kintro.observers.cost_switch_records import BETWEEN, SETS_BYTES, WHAT, Check, Report, Sample
 from kintro.renderers.text import cells
 from kintro.sources import c_loop, c_stream, cpu
-from kintro.sources.ping_pong import Job, Pair, Run
+from kintro.sources.ping_pong import Job, Pair, Run, make_barrier
 
 KINTRO = [sys.executable, "-m", "kintro"]
 WRITER = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
@@ -90,7 +90,7 @@ def barrier(parties: int) -> Iterator[list[int]]:
     """Two streams that wait at one barrier."""
     memory = mmap.mmap(-1, mmap.PAGESIZE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    cost_switch._make_barrier(address, parties, True)
+    make_barrier(address, parties, True)
     yield [c_stream.opened(c_loop.address("pthread_barrier_wait"), address) for _ in range(2)]
 
 

@@ -1,0 +1,299 @@
+"""Ways for two processes to send each other messages, made ready before they are forked.
+
+For each kind programs of two parts (players.py): a ping-pong, where a message goes to the other one and one
+comes back, and a stream, where all go the same way. What can be is called by compiled code (c_chain.py):
+
+- pipe, sockets, eventfd: writev(2) and readv(2) of one piece.
+- shared memory: stpcpy(3) copies a message in and the other one copies it out, as the kernel does with those
+  above. When it is there, and when its place is free again, is told by sem_post(3) and sem_wait(3), which
+  sleep by futex(2), or by pthread_spin_lock(3), which does not sleep. A spin lock that another one unlocks is
+  undefined by POSIX; glibc's is one number that knows no owner.
+
+Who takes a stream of bytes may find a part of a message. Sockets are told how much to wait for (SO_RCVLOWAT);
+of messages so large that this does not help, and of pipes' beyond PIPE_BUF, a loop of Python takes the rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from itertools import repeat
+from typing import NamedTuple
+
+from kintro.errors import EX_UNAVAILABLE, KintroError
+from kintro.sources.c_chain import Call, Chain, Message, Shared
+from kintro.sources.players import Part, Program
+
+WARM = 4  # messages before the clock is looked at, in a ping-pong
+PLACES_BYTES, PLACES_MAX = 256 << 10, 16  # of shared memory: room for messages of a stream
+_LINE = 128  # what CPUs fetch together, at most
+_EFD_SEMAPHORE_BYTES = 8  # of an eventfd's counter
+_WHOLE_MAX = select.PIPE_BUF
+
+
+class Way(NamedTuple):
+    """A program, and how to tell whether it did what it should."""
+
+    program: Program
+    messages: int  # from one process to another, in one run
+    taken: tuple[Message, ...]  # where messages arrive
+    sent: bytes  # what has to be there afterwards
+    empty: Callable[[], None] | None = None  # the loop of the first part with calls that do nothing
+
+    def clear(self) -> None:
+        for message in self.taken:
+            message.clear()
+
+    @property
+    def arrived(self) -> bool:
+        return all(message.data == self.sent for message in self.taken)
+
+
+class Limits(NamedTuple):
+    """None: none that is known."""
+
+    message_bytes: int | None = None
+    queue_bytes: int | None = None
+    queue_messages: int | None = None
+
+
+class Kind:
+    """One kind, with all that its programs need, until the stack is closed."""
+
+    limits = Limits()
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._memory: list[object] = []  # what calls know by its address, there as long as the stack
+        stack.callback(self._memory.clear)
+
+    def _message(self, size_bytes: int) -> Message:
+        message = Message(size_bytes)
+        self._memory.append(message)
+        return message
+
+    def _filled(self, size_bytes: int) -> Message:
+        message = self._message(size_bytes)
+        message.fill()
+        return message
+
+    def ping_pong(self, times: int) -> Way:
+        raise NotImplementedError
+
+    def stream(self, size_bytes: int, messages: int) -> Way | None:
+        """None: it carries no such message."""
+        raise NotImplementedError
+
+    def _chain(self, calls: Sequence[Call], times: int) -> Chain:
+        return self._stack.enter_context(closing(Chain(calls, times)))
+
+    def _played(self, calls: Sequence[Call], times: int) -> Part:
+        return Part(self._chain(calls, times), self._chain(calls, WARM))
+
+    def _idle(self, calls: Sequence[Call], times: int) -> Chain:
+        return self._chain([Call("abs", 1, call.memory, call.size) for call in calls], times)
+
+
+class Files(Kind):
+    """What is written to and read from. Ends: how to make those of one who sends and of one who takes."""
+
+    unit_bytes = 1
+
+    def _ends(self, take_bytes: int) -> tuple[int, int]:
+        """From the first to the second, as descriptors that are closed with the stack."""
+        raise NotImplementedError
+
+    def _both_ends(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where the first sends to and takes from, and the second."""
+        (into, out), (back_into, back_out) = self._ends(1), self._ends(1)
+        return (into, back_out), (back_into, out)
+
+    def ping_pong(self, times: int) -> Way:
+        parts, taken, calls = [], [], []
+        data = _one(self.unit_bytes)
+        for first, (into, out) in zip((True, False), self._both_ends()):
+            send, take = self._message(self.unit_bytes), self._message(self.unit_bytes)
+            send.data = data
+            calls = [Call("writev", into, send.iovec), Call("readv", out, take.iovec)]
+            parts.append(self._played(calls if first else calls[::-1], times))
+            taken.append(take)
+        return Way(Program(*parts), 2 * times, tuple(taken), data, self._idle(calls, times))
+
+    def stream(self, size_bytes: int, messages: int) -> Way | None:
+        if self.limits.message_bytes is not None and size_bytes > self.limits.message_bytes:
+            return None
+        into, out = self._ends(size_bytes)
+        send, take = self._filled(size_bytes), self._message(size_bytes)
+        one = Part(self._chain([Call("writev", into, send.iovec)], messages))
+        if self._whole(size_bytes):
+            other = Part(self._chain([Call("readv", out, take.iovec)], messages))
+        else:
+            other = Part(lambda: _take_all(out, take, messages))
+        return Way(Program(one, other), messages, (take,), send.data)
+
+    def _whole(self, size_bytes: int) -> bool:
+        """Whether one call takes all of a message."""
+        return size_bytes <= _WHOLE_MAX
+
+    def _kept(self, *fds: int) -> None:
+        for fd in fds:
+            self._stack.callback(os.close, fd)
+
+
+def _one(size_bytes: int) -> bytes:
+    return (1).to_bytes(size_bytes, "little")
+
+
+def _take_all(fd: int, message: Message, messages: int) -> None:
+    room = [message.room]
+    for _ in repeat(None, messages):
+        taken = os.readv(fd, room)
+        while taken < message.size_bytes:
+            more = os.readv(fd, [room[0][taken:]])
+            if not more:
+                raise OSError("the other one has ended")
+            taken += more
+
+
+class Pipe(Files):
+    def _ends(self, take_bytes: int) -> tuple[int, int]:
+        out, into = os.pipe2(os.O_CLOEXEC)
+        self._kept(out, into)
+        return into, out
+
+
+class EventFd(Files):
+    """Its message is a number that is added to a counter, and no data."""
+
+    unit_bytes = _EFD_SEMAPHORE_BYTES
+    limits = Limits(_EFD_SEMAPHORE_BYTES)
+
+    def _ends(self, take_bytes: int) -> tuple[int, int]:
+        make = ctypes.CDLL(None, use_errno=True).eventfd  # os.eventfd only from Python 3.10 with a new glibc
+        fd = make(0, os.O_CLOEXEC)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._kept(fd)
+        return fd, fd
+
+    def stream(self, size_bytes: int, messages: int) -> Way | None:
+        return None
+
+
+class Sockets(Files):
+    kind = socket.SOCK_STREAM
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        return socket.socketpair(socket.AF_UNIX, self.kind)
+
+    def _ends(self, take_bytes: int) -> tuple[int, int]:
+        one, other = self._pair()
+        for end in (one, other):
+            self._stack.enter_context(end)
+        if self.kind == socket.SOCK_STREAM:
+            # Who waits for more than comes is not woken by what does come: only where all is taken at once.
+            least = take_bytes if self._whole(take_bytes) else 1
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+        return one.fileno(), other.fileno()
+
+    def _both_ends(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        one, other = self._ends(1)
+        return (one, one), (other, other)
+
+
+class Datagrams(Sockets):
+    kind = socket.SOCK_DGRAM
+
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__(stack)
+        with socket.socket(socket.AF_UNIX, self.kind) as probe:
+            room = probe.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        # sk_sndbuf - 32 of unix_dgram_sendmsg, net/unix/af_unix.c; max_dgram_qlen + 1 of them wait at most.
+        self.limits = Limits(room - 32, room)
+
+    def _whole(self, size_bytes: int) -> bool:
+        return True
+
+
+class Tcp(Sockets):
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            one = socket.create_connection(server.getsockname())
+            while True:  # somebody else may have been faster
+                other, address = server.accept()
+                if address == one.getsockname():
+                    break
+                other.close()
+        for end in (one, other):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return one, other
+
+
+class Memory(Kind):
+    """Shared memory. `wait` and `tell`: of what tells that there is something."""
+
+    wait, tell = "sem_wait", "sem_post"
+
+    def _make(self, address: int, there: bool) -> None:
+        if ctypes.CDLL(None).sem_init(ctypes.c_void_p(address), 1, int(there)):
+            raise KintroError("the C library makes no semaphore between processes", None, EX_UNAVAILABLE)
+
+    def _signs(self, there: Sequence[bool]) -> list[int]:
+        """So many semaphores or locks, each with something to take or not."""
+        memory = Shared(_LINE * len(there))
+        self._memory.append(memory)
+        addresses = [memory.address + _LINE * number for number in range(len(there))]
+        for address, each in zip(addresses, there):
+            self._make(address, each)
+        return addresses
+
+    def ping_pong(self, times: int) -> Way:
+        full = self._signs((False, False))
+        places, ends = [self._message(1) for _ in full], [(self._filled(1), self._message(1)) for _ in full]
+        parts, calls = [], []
+        for number, (send, take) in enumerate(ends):
+            to, back = number, 1 - number
+            sending = [_copy(places[to], send), _sign(self.tell, full[to])]
+            taking = [_sign(self.wait, full[back]), _copy(take, places[back])]
+            calls = sending + taking if number == 0 else taking + sending
+            parts.append(self._played(calls, times))
+        taken = tuple(take for _, take in ends)
+        return Way(Program(*parts), 2 * times, taken, ends[0][0].data, self._idle(calls, times))
+
+    def stream(self, size_bytes: int, messages: int) -> Way | None:
+        number = max(2, min(PLACES_MAX, PLACES_BYTES // size_bytes))
+        number = max(count for count in range(1, number + 1) if messages % count == 0)
+        places = [self._message(size_bytes) for _ in range(number)]
+        free, full = self._signs([True] * number), self._signs([False] * number)
+        send, take = self._filled(size_bytes), self._message(size_bytes)
+        sending, taking = [], []
+        for place, a, b in zip(places, free, full):
+            sending += [_sign(self.wait, a), _copy(place, send), _sign(self.tell, b)]
+            taking += [_sign(self.wait, b), _copy(take, place), _sign(self.tell, a)]
+        one, other = (Part(self._chain(calls, messages // number)) for calls in (sending, taking))
+        return Way(Program(one, other), messages, (take,), send.data)
+
+
+class SpunMemory(Memory):
+    wait, tell = "pthread_spin_lock", "pthread_spin_unlock"
+
+    def _make(self, address: int, there: bool) -> None:
+        libc = ctypes.CDLL(None)
+        libc.pthread_spin_init(ctypes.c_void_p(address), 1)
+        if not there:
+            libc.pthread_spin_lock(ctypes.c_void_p(address))
+
+
+def _copy(target: Message, source: Message) -> Call:
+    return Call("stpcpy", target.address, source.address, source.size_bytes + 1)
+
+
+_BESIDE = ctypes.create_string_buffer(64)  # what functions of one argument get as memory
+
+
+def _sign(function: str, address: int) -> Call:
+    return Call(function, address, ctypes.addressof(_BESIDE))
