@@ -28,7 +28,7 @@ _TYPE_BYTES = ctypes.sizeof(ctypes.c_long)
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 Function = Callable[..., int]
-Calls = tuple[Function, tuple[int, ...], Function, tuple[int, ...]]  # of sending and of taking, with arguments
+Calls = tuple[Function, tuple[Any, ...], Function, tuple[Any, ...]]  # of sending and of taking, with arguments
 
 
 def _limit(name: str) -> int | None:
@@ -74,13 +74,10 @@ def _part(calls: Callable[[], Calls], times: int, first: bool) -> Part:
 
 
 def _empty(calls: Calls, times: int) -> Callable[[], None]:
-    """The same with a function that does nothing, and as many arguments of the same types."""
-    send, sent, take, taken = calls
-    nothing = [_libc["abs"] for _ in range(2)]
-    for function, of in zip(nothing, (send, take)):
-        function.argtypes = of.argtypes  # type: ignore[attr-defined]
-    idle = (nothing[0], (1, *sent[1:]), nothing[1], (1, *taken[1:]))
-    return lambda: _turns(idle, times, True)
+    """The same with a function that does nothing with as many arguments."""
+    nothing = _function("abs")
+    sent, taken = ((ctypes.c_int(1), *arguments[1:]) for arguments in (calls[1], calls[3]))
+    return lambda: _turns((nothing, sent, nothing, taken), times, True)
 
 
 class Queue(Kind):
@@ -136,19 +133,17 @@ class SystemVQueue(Queue):
         return message
 
     def _calls(self, into: int, send: Message, out: int, take: Message) -> Calls:
-        sent = (into, send.address - _TYPE_BYTES, send.size_bytes, 0)
-        taken = (out, take.address - _TYPE_BYTES, take.size_bytes, _TYPE, 0)
-        return _typed("msgsnd", "ipzi"), sent, _typed("msgrcv", "ipzli"), taken
+        sent = _arguments("ipzi", into, send.address - _TYPE_BYTES, send.size_bytes, 0)
+        taken = _arguments("ipzli", out, take.address - _TYPE_BYTES, take.size_bytes, _TYPE, 0)
+        return _function("msgsnd"), sent, _function("msgrcv"), taken
 
 
 _C_TYPES = {"i": ctypes.c_int, "p": ctypes.c_void_p, "z": ctypes.c_size_t, "l": ctypes.c_long}
 
 
-def _typed(name: str, arguments: str) -> Function:
-    """Addresses have more bits than an int."""
-    function: Any = _libc[name]
-    function.argtypes = [_C_TYPES[letter] for letter in arguments]
-    return function  # type: ignore[no-any-return]
+def _arguments(types: str, *values: int) -> tuple[Any, ...]:
+    """Made once, as that takes time. Addresses have more bits than an int."""
+    return tuple(_C_TYPES[letter](value) for letter, value in zip(types, values))
 
 
 def _removed_at_the_end(queue: int) -> Callable[[], None]:
@@ -194,9 +189,9 @@ class PosixQueue(Queue):
         return int(queue)
 
     def _calls(self, into: int, send: Message, out: int, take: Message) -> Calls:
-        sent = (into, send.address, send.size_bytes, 0)
-        taken = (out, take.address, take.size_bytes, 0)
-        return _typed("mq_send", "ipzi"), sent, _typed("mq_receive", "ipzp"), taken
+        sent = _arguments("ipzi", into, send.address, send.size_bytes, 0)
+        taken = _arguments("ipzp", out, take.address, take.size_bytes, 0)
+        return _function("mq_send"), sent, _function("mq_receive"), taken
 
 
 class Signals(Kind):
@@ -209,11 +204,11 @@ class Signals(Kind):
         self._memory += [wanted, got]
         _libc.sigemptyset(wanted)
         _libc.sigaddset(wanted, int(SIGNAL))
-        addresses = ctypes.addressof(wanted), ctypes.addressof(got)
-        kill, sigwait = _typed("kill", "ii"), _typed("sigwait", "pp")
+        taken = _arguments("pp", ctypes.addressof(wanted), ctypes.addressof(got))
+        kill, sigwait = _function("kill"), _function("sigwait")
 
         def calls(pid: int | None = None) -> Calls:
-            return kill, (pid or peer(), int(SIGNAL)), sigwait, addresses
+            return kill, _arguments("ii", pid or peer(), int(SIGNAL)), sigwait, taken
 
         parts = (_part(calls, times, first) for first in (True, False))
         return Way(Program(*parts), 2 * times, (), b"", _empty(calls(1), times))

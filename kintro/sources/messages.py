@@ -16,6 +16,7 @@ of messages so large that this does not help, and of pipes' beyond PIPE_BUF, a l
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import select
 import socket
@@ -30,6 +31,7 @@ from kintro.sources.players import Part, Program
 
 WARM = 4  # messages before the clock is looked at, in a ping-pong
 PLACES_BYTES, PLACES_MAX = 256 << 10, 16  # of shared memory: room for messages of a stream
+_F_GETPIPE_SZ = 1032  # include/uapi/linux/fcntl.h
 _LINE = 128  # what CPUs fetch together, at most
 _EFD_SEMAPHORE_BYTES = 8  # of an eventfd's counter
 _WHOLE_MAX = select.PIPE_BUF
@@ -160,6 +162,10 @@ def _take_all(fd: int, message: Message, messages: int) -> None:
 
 
 class Pipe(Files):
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__(stack)
+        self.limits = Limits(None, fcntl.fcntl(self._ends(1)[0], _F_GETPIPE_SZ))
+
     def _ends(self, take_bytes: int) -> tuple[int, int]:
         out, into = os.pipe2(os.O_CLOEXEC)
         self._kept(out, into)
@@ -187,6 +193,14 @@ class EventFd(Files):
 class Sockets(Files):
     kind = socket.SOCK_STREAM
 
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__(stack)
+        one, other = self._pair()
+        with one, other:
+            room = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        # Of datagrams: sk_sndbuf - 32 of unix_dgram_sendmsg, net/unix/af_unix.c.
+        self.limits = Limits(room - 32 if self.kind == socket.SOCK_DGRAM else None, room)
+
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         return socket.socketpair(socket.AF_UNIX, self.kind)
 
@@ -207,13 +221,6 @@ class Sockets(Files):
 
 class Datagrams(Sockets):
     kind = socket.SOCK_DGRAM
-
-    def __init__(self, stack: ExitStack) -> None:
-        super().__init__(stack)
-        with socket.socket(socket.AF_UNIX, self.kind) as probe:
-            room = probe.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        # sk_sndbuf - 32 of unix_dgram_sendmsg, net/unix/af_unix.c; max_dgram_qlen + 1 of them wait at most.
-        self.limits = Limits(room - 32, room)
 
     def _whole(self, size_bytes: int) -> bool:
         return True
