@@ -184,3 +184,47 @@ class Graph(NamedTuple):
     groups: tuple[tuple[str, str], ...]  # of lines, each with its meaning
     table: Table
     facts: tuple[tuple[str, str], ...]  # of the whole: name and value
+
+
+class Bar(NamedTuple):
+    """A value of somebody, beside those of others; all of one unit and above 0."""
+
+    label: str
+    group: str  # bars of one label have each another one
+    value: float
+    low: float | None  # where the value truly is; None: not known
+    high: float | None
+    text: str  # the value with its unit
+
+
+class Point(NamedTuple):
+    x: float  # above 0, as y
+    y: float
+    x_text: str
+    text: str  # what both are, and what else there is to say
+
+
+class Series(NamedTuple):
+    label: str
+    points: tuple[Point, ...]  # by x, ascending
+
+
+class Comparison(NamedTuple):
+    """Things beside each other: a value of each as bars, and how another one goes as lines."""
+
+    title: str
+    subtitle: str
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[str, ...]
+    bars_title: str
+    groups: tuple[str, ...]
+    bars: tuple[Bar, ...]
+    bar_ticks: tuple[
+        tuple[float, str], ...
+    ]  # value and text, ascending: the axis is logarithmic from first to last
+    lines_title: str
+    series: tuple[Series, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    tables: tuple[tuple[str, Table], ...]  # with what they tell; all figures are in them
+    notes: tuple[str, ...]

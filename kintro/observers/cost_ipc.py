@@ -4,13 +4,13 @@ How: two processes, forked by kintro, run compiled code around functions of the 
 is needed and nothing of Python runs between two messages; only message queues and signals, of which functions
 have more arguments, are called by a loop of Python (kintro.sources.messages, message_loops, players).
 
-- Latency: a message goes to the other one and one comes back; half of that. Of one byte (a signal has none, an
-  eventfd's is a number of eight), with both on one CPU, and with each on a CPU of its own.
+- Latency: a message goes to the other one and one comes back; half of that. Of one byte (a signal has none,
+  an eventfd's is a number of eight), with both on one CPU, and with each on a CPU of its own.
 - Throughput: the first sends so many messages of a size, the second takes them, each on a CPU of its own.
 - System calls and context switches of both, by kintro's probes, in a run of its own (cost_ipc_check.py).
 
 Time is by the clock, from when both are there until the last one is done. In each round every one has its
-turn. Cost: some 0.5 s for a round, of which half is one spinner on one CPU, that has to use up its time slice.
+turn. Cost: some 0.5 s for a round.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from kintro.observers.cost_ipc_records import (
 )
 from kintro.observers.cost_records import machine, percentile
 from kintro.observers.cost_switch_records import spread
-from kintro.sources import c_chain, cpu, message_loops, messages
+from kintro.sources import c_chain, cpu, message_loops, message_memory, messages
 from kintro.sources.messages import Kind, Limits, Way
 from kintro.sources.players import Players, Run
 
 RUNS = 20  # by default
 TURNS = 200  # to and fro in a run
 TURNS_SPUN = 3  # on one CPU: each takes two time slices
-MESSAGES_MAX, MESSAGES_MIN, BYTES = 2000, 4, 2 << 20  # of one way in a run
-ROUND_S = 1.25  # on average for a round at most; where others want the CPUs there are fewer runs
+MESSAGES_MAX, MESSAGES_MIN, BYTES = 2000, 8, 2 << 20  # of one way in a run
+ROUND_S, ALL_S = 1.25, 10.0  # on average for a round at most, and beyond that; then there are fewer runs
 
 MAKERS: dict[str, type[Kind]] = {
     "pipe": messages.Pipe,
@@ -52,8 +52,8 @@ MAKERS: dict[str, type[Kind]] = {
     "tcp": messages.Tcp,
     "sysv-msg": message_loops.SystemVQueue,
     "mqueue": message_loops.PosixQueue,
-    "shm-futex": messages.Memory,
-    "shm-spin": messages.SpunMemory,
+    "shm-futex": message_memory.Memory,
+    "shm-spin": message_memory.SpunMemory,
     "signal": message_loops.Signals,
     "eventfd": messages.EventFd,
 }
@@ -99,7 +99,7 @@ def measure(
         )
         samples_ns: list[list[float]] = [[] for _ in trials]
         loops_ns: list[list[float]] = [[] for _ in trials]
-        end = time.monotonic() + ROUND_S * runs
+        end = time.monotonic() + max(ROUND_S * runs, ALL_S)
         for _ in range(runs):
             for number, trial in enumerate(trials):
                 samples_ns[number].append(_sample_ns(where[number], number, trial))
@@ -170,8 +170,7 @@ def _sample_ns(court: Players, number: int, trial: Trial) -> float:
     trial.way.clear()
     one, other = court.run(number)
     if not trial.way.arrived:
-        message = f"what was sent by {trial.kind} did not arrive"
-        raise KintroError(message, None, EX_UNAVAILABLE)
+        raise KintroError(f"what was sent by {trial.kind} did not arrive", None, EX_UNAVAILABLE)
     return taken_ns(one, other, trial.bytes is None) / trial.way.messages
 
 
@@ -182,12 +181,12 @@ def taken_ns(one: Run, other: Run, to_and_fro: bool) -> int:
 
 
 def _loop_ns(way: Way) -> float:
-    """What the loop takes for one message: the part of one of the two for each turn, which is two messages."""
+    """What the loop takes for one message: a turn of one of the two, which has part in two messages."""
     if way.empty is None:
         return 0.0
     begin_ns = time.perf_counter_ns()
     way.empty()
-    return (time.perf_counter_ns() - begin_ns) / (way.messages / 2)
+    return (time.perf_counter_ns() - begin_ns) / messages.IDLE
 
 
 def _report(
@@ -211,7 +210,7 @@ def _report(
             throughput.append(
                 Throughput(trial.kind, trial.bytes, pair, number, runs, spread(samples_ns), counted)
             )
-    siblings = cpu.siblings(*cpus) if len(cpus) > 1 else None
+    siblings = cpu.siblings(cpus[0], cpus[1]) if len(cpus) > 1 else None
     return Report(
         machine(cpus[0]), cpus, siblings, *asked, tuple(latency), tuple(throughput), *known, uncounted
     )

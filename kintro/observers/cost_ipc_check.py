@@ -1,4 +1,4 @@
-"""System calls and context switches of messages, by kintro's own probes (probes/syscalls.c, probes/switches.c).
+"""System calls and switches of messages, by kintro's own probes (probes/syscalls.c, probes/switches.c).
 
 Not while anything is timed: what a probe counts costs more. Of each program one run is counted while nothing
 else is done but to tell the two to play and to be told that they are done, which is two system calls of each
@@ -75,9 +75,7 @@ def _counted(of_calls: Probe, of_switches: Probe, court: Players, program: int) 
     calls_before, switches_before = syscalls_read.read(of_calls, True), switches_read.read(of_switches)
     court.run(program, timed=False)
     kernel_after = court.switches()
-    calls = syscalls.account(
-        syscalls_read.read(of_calls, True), syscall_names(), calls_before, moving=True
-    )
+    calls = syscalls.account(syscalls_read.read(of_calls, True), syscall_names(), calls_before, moving=True)
     account = switches.account(
         switches_read.read(of_switches), switches_before, whole_system=True, moving=True
     )

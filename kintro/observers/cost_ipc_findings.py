@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kintro.observers.cost_ipc_records import ONE_CPU, TWO_CPUS, Report, Throughput, fastest
+from kintro.observers.cost_ipc_records import COPIED, ONE_CPU, TWO_CPUS, Report, Throughput, fastest
 from kintro.observers.cost_switch_text import span
 from kintro.renderers.text import size
 
@@ -15,12 +15,12 @@ def _order(report: Report) -> list[str]:
     """Which has the lowest latency, at each place."""
     told = []
     for place in (ONE_CPU, TWO_CPUS):
-        first, *others = fastest(report, place) or [None]
-        if first is not None and others and others[0] is not None:
-            times = others[0].spread.median_ns / first.spread.median_ns
+        found = fastest(report, place)
+        if len(found) > 1:
+            first_ns, next_ns = (one.spread.median_ns for one in found[:2])
             told.append(
-                f"on {place} {first.kind} has the lowest latency, {span(first.spread.median_ns)}; the next is "
-                f"{others[0].kind} with {span(others[0].spread.median_ns)}, {times:.1f} times that"
+                f"on {place} {found[0].kind} has the lowest latency, {span(first_ns)}; the next is "
+                f"{found[1].kind} with {span(next_ns)}, {next_ns / first_ns:.3g} times that"
             )
     return told
 
@@ -29,16 +29,14 @@ def _wake_ups(report: Report) -> list[str]:
     """Shared memory with a futex beside the best of those that the kernel copies."""
     place = TWO_CPUS if len(report.cpus) > 1 else ONE_CPU
     ours = report.median_ns("shm-futex", place)
-    copied = fastest(report, place, [kind for kind in report.kinds if not kind.startswith("shm-")])
+    copied = fastest(report, place, COPIED)
     if ours is None or not copied:
         return []
-    best = copied[0]
-    ratio = best.spread.median_ns / ours
-    compared = f"{ratio:.2f} times as long as" if ratio >= 1 else f"only {ratio:.2f} times"
+    best, best_ns = copied[0].kind, copied[0].spread.median_ns
     return [
-        "shared memory has to be synchronised: with a futex, one has to wake the other as with a "
-        f"{best.kind}, which takes {compared} its {span(ours)} on {place}: for small messages the wake-up is "
-        "most of it, whatever carries the bytes"
+        f"shared memory has to be synchronised: with a futex a message takes {span(ours)} on {place}, by "
+        f"{best} {span(best_ns)}, {best_ns / ours:.2f} times that: both have to wake the other one, and for "
+        "small messages that is most of it, whatever carries the bytes"
     ]
 
 
@@ -58,7 +56,8 @@ def _large(report: Report) -> list[str]:
     told = []
     for size_bytes in dict.fromkeys((max(report.sizes, default=0), min(report.sizes, default=0))):
         found = sorted(
-            (one for one in report.throughput if one.bytes == size_bytes), key=lambda one: one.spread.median_ns
+            (one for one in report.throughput if one.bytes == size_bytes),
+            key=lambda one: one.spread.median_ns,
         )
         if len(found) > 1:
             best = found[0]
@@ -67,7 +66,7 @@ def _large(report: Report) -> list[str]:
             )
             assert other is not None
             rest = "" if other is best else (
-                f", {other.spread.median_ns / best.spread.median_ns:.1f} times as much as {other.kind}"
+                f", {other.spread.median_ns / best.spread.median_ns:.3g} times as much as {other.kind}"
             )  # fmt: skip
             told.append(f"in messages of {size(size_bytes)} {best.kind} moves most{rest}")
     return told

@@ -13,6 +13,7 @@ KINDS = (
     "pipe", "unix-stream", "unix-dgram", "tcp", "sysv-msg", "mqueue", "shm-futex", "shm-spin", "signal",
     "eventfd",
 )  # fmt: skip
+COPIED = KINDS[: KINDS.index("shm-futex")]  # those whose data the kernel copies in and out
 ONE_CPU, TWO_CPUS = "one CPU", "two CPUs"
 SIZES = (1, 64, 1 << 10, 8 << 10, 64 << 10, 1 << 20)
 SIZE_MAX = 16 << 20
@@ -87,7 +88,5 @@ class Report(NamedTuple):
 
 def fastest(report: Report, place: str, kinds: Sequence[str] | None = None) -> list[Latency]:
     """The latencies at a place, the lowest first."""
-    found = [
-        one for one in report.latency if one.place == place and (kinds is None or one.kind in kinds)
-    ]
+    found = [one for one in report.latency if one.place == place and (kinds is None or one.kind in kinds)]
     return sorted(found, key=lambda one: one.spread.median_ns)

@@ -89,15 +89,17 @@ def number(value: float) -> str:
 
 def summary_lines(report: Report) -> list[str]:
     """What it was measured on, what it comes to, and what is assumed."""
-    runs = max(one.runs for one in (*report.latency, *report.throughput))
     return [
-        on_which(report.machine, runs) + _second(report),
-        f"FROM and TO: where the median is with a probability of {CONFIDENCE:.0%}; LOOP: how much of it is, at "
-        "most, the loop around the calls; CALLS and SWITCHES: system calls and context switches of both for one "
-        "message, by kintro's probes; MB: 1,000,000 bytes",
+        on_which(report.machine, report.latency[0].runs) + _second(report),
+        f"FROM and TO: where the median is with a probability of {CONFIDENCE:.0%}; LOOP: how much of it is, "
+        "at most, the loop around the calls; CALLS and SWITCHES: system calls and context switches of both "
+        "for one message, by kintro's probes; MB: 1,000,000 bytes",
         *findings(report),
         *limits(report),
-        *(f"{printable(kind)} could not be measured: {printable(why)}" for kind, why in report.missing.items()),
+        *(
+            f"{printable(kind)} could not be measured: {printable(why)}"
+            for kind, why in report.missing.items()
+        ),
         _counted(report),
         "assumed: " + "; ".join(ASSUMED),
     ]
@@ -130,7 +132,8 @@ def limits(report: Report) -> Iterator[str]:
 def _counted(report: Report) -> str:
     if report.uncounted is not None:
         return f"kintro's probes could not count: {printable(report.uncounted)}"
-    every = [one.counted for one in (*report.latency, *report.throughput) if one.counted is not None]
+    found = [*(one.counted for one in report.latency), *(one.counted for one in report.throughput)]
+    every = [counted for counted in found if counted is not None]
     ours, kernels = sum(one.switches for one in every), sum(one.kernel_switches for one in every)
     return f"in runs that were not timed kintro's probe saw {ours:,} switches, the kernel {kernels:,}" + (
         "" if all(one.switches == one.kernel_switches for one in every) else ": they do not agree"

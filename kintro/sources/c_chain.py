@@ -1,4 +1,4 @@
-"""Sequences of calls of the C library, run by compiled code that is there on every machine; no compiler is needed.
+"""Sequences of calls of the C library, run by compiled code that is there anyway; no compiler is needed.
 
 tfind(3) searches a tree: at each node it calls a function with the key that is wanted and the node's own one,
 and goes left or right by the sign of the result. So a list of nodes laid out in memory is a program: the
@@ -12,8 +12,8 @@ where `memory` is the stream's buffer, which we lay where we like. Its first byt
 fputc puts it there. Both ways out of a node lead to the next one, so that it does not matter what a function
 returns; nobody looks at errors.
 
-That 1 makes readv(2) and writev(2) move as much as we like: memory is then a struct iovec, whose first byte is
-the lowest of the address of the data on little-endian machines: data at an address that ends in 0x0a. For
+That 1 makes readv(2) and writev(2) move as much as we like: memory is then a struct iovec, whose first byte
+is the lowest of the address of the data on little-endian machines: data at an address that ends in 0x0a. For
 functions with fewer arguments it does not matter.
 
 Cost beside the function's own: about 16 ns for each call.
@@ -125,7 +125,7 @@ def text(size_bytes: int) -> bytes:
 
 
 def require() -> None:
-    """KintroError where the C library does not call as said above, such as on musl, or the bytes lie otherwise."""
+    """KintroError where the C library does not call as said above, as musl, or bytes lie otherwise."""
     source, target = Message(3), Message(3)
     source.fill()
     try:

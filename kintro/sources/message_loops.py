@@ -1,7 +1,7 @@
 """Ways for two processes to send each other messages, of which functions have too many arguments for a chain.
 
-System V and POSIX message queues and signals, called by loops of Python through ctypes: what a loop of that kind
-takes beside its calls is measured with functions that do nothing (`empty`).
+System V and POSIX message queues and signals, called by loops of Python through ctypes: what such a loop takes
+beside its calls is measured with functions that do nothing (`empty`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources.c_chain import Message
-from kintro.sources.messages import WARM, Kind, Limits, Way
+from kintro.sources.messages import IDLE, WARM, Kind, Limits, Way
 from kintro.sources.mqueue import Attributes
 from kintro.sources.players import SIGNAL, Part, Program, peer
 
@@ -28,7 +28,9 @@ _TYPE_BYTES = ctypes.sizeof(ctypes.c_long)
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 Function = Callable[..., int]
-Calls = tuple[Function, tuple[Any, ...], Function, tuple[Any, ...]]  # of sending and of taking, with arguments
+Calls = tuple[
+    Function, tuple[Any, ...], Function, tuple[Any, ...]
+]  # of sending and of taking, with arguments
 
 
 def _limit(name: str) -> int | None:
@@ -73,11 +75,11 @@ def _part(calls: Callable[[], Calls], times: int, first: bool) -> Part:
     return Part(lambda: _turns(calls(), times, first), lambda: _turns(calls(), WARM, first))
 
 
-def _empty(calls: Calls, times: int) -> Callable[[], None]:
+def _empty(calls: Calls) -> Callable[[], None]:
     """The same with a function that does nothing with as many arguments."""
     nothing = _function("abs")
     sent, taken = ((ctypes.c_int(1), *arguments[1:]) for arguments in (calls[1], calls[3]))
-    return lambda: _turns((nothing, sent, nothing, taken), times, True)
+    return lambda: _turns((nothing, sent, nothing, taken), IDLE, True)
 
 
 class Queue(Kind):
@@ -98,7 +100,7 @@ class Queue(Kind):
             parts.append(_part(lambda calls=calls: calls, times, first))  # type: ignore[misc]
             taken.append(take)
             sent = send.data
-        return Way(Program(*parts), 2 * times, tuple(taken), sent, _empty(calls, times))
+        return Way(Program(*parts), 2 * times, tuple(taken), sent, _empty(calls))
 
     def stream(self, size_bytes: int, messages: int) -> Way | None:
         if self.limits.message_bytes is not None and size_bytes > self.limits.message_bytes:
@@ -147,7 +149,7 @@ def _arguments(types: str, *values: int) -> tuple[Any, ...]:
 
 
 def _removed_at_the_end(queue: int) -> Callable[[], None]:
-    """Removes it, by a child that waits for an end of file: of a pipe that is closed even when we are killed."""
+    """Removes it, by a child that waits for the end of a pipe, which comes even when we are killed."""
     out, into = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -211,7 +213,7 @@ class Signals(Kind):
             return kill, _arguments("ii", pid or peer(), int(SIGNAL)), sigwait, taken
 
         parts = (_part(calls, times, first) for first in (True, False))
-        return Way(Program(*parts), 2 * times, (), b"", _empty(calls(1), times))
+        return Way(Program(*parts), 2 * times, (), b"", _empty(calls(1)))
 
     def stream(self, size_bytes: int, messages: int) -> Way | None:
         return None

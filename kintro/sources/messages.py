@@ -1,13 +1,8 @@
 """Ways for two processes to send each other messages, made ready before they are forked.
 
 For each kind programs of two parts (players.py): a ping-pong, where a message goes to the other one and one
-comes back, and a stream, where all go the same way. What can be is called by compiled code (c_chain.py):
-
-- pipe, sockets, eventfd: writev(2) and readv(2) of one piece.
-- shared memory: stpcpy(3) copies a message in and the other one copies it out, as the kernel does with those
-  above. When it is there, and when its place is free again, is told by sem_post(3) and sem_wait(3), which
-  sleep by futex(2), or by pthread_spin_lock(3), which does not sleep. A spin lock that another one unlocks is
-  undefined by POSIX; glibc's is one number that knows no owner.
+comes back, and a stream, where all go the same way. Here are pipes, sockets and eventfd: writev(2) and
+readv(2) of one piece, called by compiled code (c_chain.py). Others are in message_memory.py, message_loops.py.
 
 Who takes a stream of bytes may find a part of a message. Sockets are told how much to wait for (SO_RCVLOWAT);
 of messages so large that this does not help, and of pipes' beyond PIPE_BUF, a loop of Python takes the rest.
@@ -29,11 +24,10 @@ from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources.c_chain import Call, Chain, Message, Shared
 from kintro.sources.players import Part, Program
 
+IDLE = 200  # turns of a loop that does nothing
 WARM = 4  # messages before the clock is looked at, in a ping-pong
-PLACES_BYTES, PLACES_MAX = 256 << 10, 16  # of shared memory: room for messages of a stream
 _F_GETPIPE_SZ = 1032  # include/uapi/linux/fcntl.h
-_LINE = 128  # what CPUs fetch together, at most
-_EFD_SEMAPHORE_BYTES = 8  # of an eventfd's counter
+_COUNTER_BYTES = 8  # of an eventfd
 _WHOLE_MAX = select.PIPE_BUF
 
 
@@ -44,7 +38,7 @@ class Way(NamedTuple):
     messages: int  # from one process to another, in one run
     taken: tuple[Message, ...]  # where messages arrive
     sent: bytes  # what has to be there afterwards
-    empty: Callable[[], None] | None = None  # the loop of the first part with calls that do nothing
+    empty: Callable[[], None] | None = None  # IDLE turns of the loop of a part, with calls that do nothing
 
     def clear(self) -> None:
         for message in self.taken:
@@ -96,8 +90,8 @@ class Kind:
     def _played(self, calls: Sequence[Call], times: int) -> Part:
         return Part(self._chain(calls, times), self._chain(calls, WARM))
 
-    def _idle(self, calls: Sequence[Call], times: int) -> Chain:
-        return self._chain([Call("abs", 1, call.memory, call.size) for call in calls], times)
+    def _idle(self, calls: Sequence[Call]) -> Chain:
+        return self._chain([Call("abs", 1, call.memory, call.size) for call in calls], IDLE)
 
 
 class Files(Kind):
@@ -123,7 +117,7 @@ class Files(Kind):
             calls = [Call("writev", into, send.iovec), Call("readv", out, take.iovec)]
             parts.append(self._played(calls if first else calls[::-1], times))
             taken.append(take)
-        return Way(Program(*parts), 2 * times, tuple(taken), data, self._idle(calls, times))
+        return Way(Program(*parts), 2 * times, tuple(taken), data, self._idle(calls))
 
     def stream(self, size_bytes: int, messages: int) -> Way | None:
         if self.limits.message_bytes is not None and size_bytes > self.limits.message_bytes:
@@ -175,8 +169,8 @@ class Pipe(Files):
 class EventFd(Files):
     """Its message is a number that is added to a counter, and no data."""
 
-    unit_bytes = _EFD_SEMAPHORE_BYTES
-    limits = Limits(_EFD_SEMAPHORE_BYTES)
+    unit_bytes = _COUNTER_BYTES
+    limits = Limits(_COUNTER_BYTES)
 
     def _ends(self, take_bytes: int) -> tuple[int, int]:
         make = ctypes.CDLL(None, use_errno=True).eventfd  # os.eventfd only from Python 3.10 with a new glibc
@@ -238,69 +232,3 @@ class Tcp(Sockets):
         for end in (one, other):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return one, other
-
-
-class Memory(Kind):
-    """Shared memory. `wait` and `tell`: of what tells that there is something."""
-
-    wait, tell = "sem_wait", "sem_post"
-
-    def _make(self, address: int, there: bool) -> None:
-        if ctypes.CDLL(None).sem_init(ctypes.c_void_p(address), 1, int(there)):
-            raise KintroError("the C library makes no semaphore between processes", None, EX_UNAVAILABLE)
-
-    def _signs(self, there: Sequence[bool]) -> list[int]:
-        """So many semaphores or locks, each with something to take or not."""
-        memory = Shared(_LINE * len(there))
-        self._memory.append(memory)
-        addresses = [memory.address + _LINE * number for number in range(len(there))]
-        for address, each in zip(addresses, there):
-            self._make(address, each)
-        return addresses
-
-    def ping_pong(self, times: int) -> Way:
-        full = self._signs((False, False))
-        places, ends = [self._message(1) for _ in full], [(self._filled(1), self._message(1)) for _ in full]
-        parts, calls = [], []
-        for number, (send, take) in enumerate(ends):
-            to, back = number, 1 - number
-            sending = [_copy(places[to], send), _sign(self.tell, full[to])]
-            taking = [_sign(self.wait, full[back]), _copy(take, places[back])]
-            calls = sending + taking if number == 0 else taking + sending
-            parts.append(self._played(calls, times))
-        taken = tuple(take for _, take in ends)
-        return Way(Program(*parts), 2 * times, taken, ends[0][0].data, self._idle(calls, times))
-
-    def stream(self, size_bytes: int, messages: int) -> Way | None:
-        number = max(2, min(PLACES_MAX, PLACES_BYTES // size_bytes))
-        number = max(count for count in range(1, number + 1) if messages % count == 0)
-        places = [self._message(size_bytes) for _ in range(number)]
-        free, full = self._signs([True] * number), self._signs([False] * number)
-        send, take = self._filled(size_bytes), self._message(size_bytes)
-        sending, taking = [], []
-        for place, a, b in zip(places, free, full):
-            sending += [_sign(self.wait, a), _copy(place, send), _sign(self.tell, b)]
-            taking += [_sign(self.wait, b), _copy(take, place), _sign(self.tell, a)]
-        one, other = (Part(self._chain(calls, messages // number)) for calls in (sending, taking))
-        return Way(Program(one, other), messages, (take,), send.data)
-
-
-class SpunMemory(Memory):
-    wait, tell = "pthread_spin_lock", "pthread_spin_unlock"
-
-    def _make(self, address: int, there: bool) -> None:
-        libc = ctypes.CDLL(None)
-        libc.pthread_spin_init(ctypes.c_void_p(address), 1)
-        if not there:
-            libc.pthread_spin_lock(ctypes.c_void_p(address))
-
-
-def _copy(target: Message, source: Message) -> Call:
-    return Call("stpcpy", target.address, source.address, source.size_bytes + 1)
-
-
-_BESIDE = ctypes.create_string_buffer(64)  # what functions of one argument get as memory
-
-
-def _sign(function: str, address: int) -> Call:
-    return Call(function, address, ctypes.addressof(_BESIDE))

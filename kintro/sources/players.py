@@ -3,8 +3,8 @@
 They are forked once all programs are there, each may be kept on a CPU of its own, and they wait for orders in
 between. A part that is played is compiled code (c_chain.py), or a loop of Python where that cannot be.
 
-Before each program the two meet at a barrier, so that none begins long before the other. Time is by the clock,
-which all CPUs share (CLOCK_MONOTONIC).
+Before each program the two meet at a barrier, so that none begins long before the other. Time is by the
+clock, which all CPUs share (CLOCK_MONOTONIC).
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ class Run(NamedTuple):
 
 
 class Players:
-    """A context manager that makes them and ends them. To be entered while there is no other thread: it forks."""
+    """A context manager that makes them and ends them.
+
+    To be entered while there is no other thread, as it forks, and when all programs are there.
+    """
 
     def __init__(self, programs: Sequence[Program], cpus: Sequence[int]) -> None:
         """`cpus`: one for each of the two."""
@@ -91,7 +94,7 @@ class Players:
             os.waitpid(pid, 0)
 
     def run(self, program: int, timed: bool = True) -> tuple[Run, Run]:
-        """Has both play it, or NOTHING. Not `timed`: there is no system call but those of the parts and two more."""
+        """Has both play it, or NOTHING. Not `timed`: with no system calls but those of the parts and two more."""
         try:
             for ours in self._sockets:
                 ours.send(_ORDER.pack(program, timed))
