@@ -16,6 +16,7 @@ from kintro.errors import KintroError
 from kintro.observers.cost_ipc_records import Counted
 from kintro.sources import host
 from kintro.sources.bpf import Loading
+from kintro.sources.filters import Filters
 from kintro.sources.players import NOTHING, Players
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def counts(played: Sequence[Played]) -> tuple[list[Counted | None], str | None]:
     if not host.in_initial_pid_namespace():
         return nothing, "in a pid namespace of its own, where the kernel's tids are not to be seen"
     try:
-        with _probes() as (of_calls, of_switches):
+        with _probes({pid for court, _, _ in played for pid in court.pids}) as (of_calls, of_switches):
             idle = {id(court): _counted(of_calls, of_switches, court, NOTHING) for court, _, _ in played}
             found: list[Counted | None] = []
             for court, program, messages in played:
@@ -46,21 +47,27 @@ def counts(played: Sequence[Played]) -> tuple[list[Counted | None], str | None]:
 
 
 @contextmanager
-def _probes() -> Iterator[tuple[Probe, Probe]]:
-    """That of system calls and that of switches, both attached."""
+def _probes(pids: set[int]) -> Iterator[tuple[Probe, Probe]]:
+    """That of system calls and that of switches, both attached, for these processes only.
+
+    Others may be many, and all that is counted of them would be read each time.
+    """
     from kintro.observers import switches_read, switches_records, syscalls_read, syscalls_records
     from kintro.sources.probe import Probe
 
     with ExitStack() as stack:
+        only = Filters(min(pids), follow=False)
         loadings = [
-            Loading(syscalls_records.PROBE, None, syscalls_read.defines(by_process=True)),
-            Loading(switches_records.PROBE, None, switches_read.defines()),
+            Loading(syscalls_records.PROBE, only, syscalls_read.defines(by_process=True)),
+            Loading(switches_records.PROBE, only, switches_read.defines()),
         ]
         for loading in loadings:
             stack.callback(loading.close)
         of_calls, of_switches = (stack.enter_context(Probe(loading)) for loading in loadings)
         syscalls_read.begin(of_calls, None)
         for probe in (of_calls, of_switches):
+            for pid in pids:
+                probe.add_target(pid)
             probe.attach()
         switches_read.begin(of_switches, None)
         yield of_calls, of_switches
@@ -77,7 +84,7 @@ def _counted(of_calls: Probe, of_switches: Probe, court: Players, program: int) 
     kernel_after = court.switches()
     calls = syscalls.account(syscalls_read.read(of_calls, True), syscall_names(), calls_before, moving=True)
     account = switches.account(
-        switches_read.read(of_switches), switches_before, whole_system=True, moving=True
+        switches_read.read(of_switches), switches_before, whole_system=False, moving=True
     )
     pids = set(court.pids)
     by_name: Counter[str] = Counter()

@@ -1,7 +1,7 @@
-"""Ways for two processes to send each other messages, of which functions have too many arguments for a chain.
+"""Ways for two processes to send each other messages, whose functions have too many arguments for a chain.
 
-System V and POSIX message queues and signals, called by loops of Python through ctypes: what such a loop takes
-beside its calls is measured with functions that do nothing (`empty`).
+System V and POSIX message queues and signals, called by loops of Python through ctypes: what such a loop
+takes beside its calls is measured with functions that do nothing (`empty`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 For each kind programs of two parts (players.py): a ping-pong, where a message goes to the other one and one
 comes back, and a stream, where all go the same way. Here are pipes, sockets and eventfd: writev(2) and
-readv(2) of one piece, called by compiled code (c_chain.py). Others are in message_memory.py, message_loops.py.
+readv(2) of one piece, called by compiled code (c_chain.py). See also message_memory.py, message_loops.py.
 
 Who takes a stream of bytes may find a part of a message. Sockets are told how much to wait for (SO_RCVLOWAT);
 of messages so large that this does not help, and of pipes' beyond PIPE_BUF, a loop of Python takes the rest.
@@ -20,8 +20,7 @@ from contextlib import ExitStack, closing
 from itertools import repeat
 from typing import NamedTuple
 
-from kintro.errors import EX_UNAVAILABLE, KintroError
-from kintro.sources.c_chain import Call, Chain, Message, Shared
+from kintro.sources.c_chain import Call, Chain, Message
 from kintro.sources.players import Part, Program
 
 IDLE = 200  # turns of a loop that does nothing

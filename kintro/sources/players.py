@@ -94,7 +94,7 @@ class Players:
             os.waitpid(pid, 0)
 
     def run(self, program: int, timed: bool = True) -> tuple[Run, Run]:
-        """Has both play it, or NOTHING. Not `timed`: with no system calls but those of the parts and two more."""
+        """Has both play it, or NOTHING. Not `timed`: no system calls but those of the parts and two more."""
         try:
             for ours in self._sockets:
                 ours.send(_ORDER.pack(program, timed))
