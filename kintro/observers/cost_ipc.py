@@ -83,6 +83,7 @@ def measure(
     To be called while there is no other thread: it forks.
     """
     c_chain.require()
+    end = time.monotonic() + max(ROUND_S * runs, ALL_S)
     allowed = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         first = stack.enter_context(cpu.pinned(on))
@@ -99,7 +100,6 @@ def measure(
         )
         samples_ns: list[list[float]] = [[] for _ in trials]
         loops_ns: list[list[float]] = [[] for _ in trials]
-        end = time.monotonic() + max(ROUND_S * runs, ALL_S)
         for _ in range(runs):
             for number, trial in enumerate(trials):
                 samples_ns[number].append(_sample_ns(where[number], number, trial))
