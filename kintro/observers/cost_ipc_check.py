@@ -40,7 +40,9 @@ def counts(played: Sequence[Played]) -> tuple[list[Counted | None], str | None]:
                 idle_calls, idle_switches, idle_kernels = idle[id(court)]
                 calls.subtract(idle_calls)
                 more = {name: number for name, number in sorted(calls.items()) if number}
-                found.append(Counted(messages, more, max(0, switches - idle_switches), max(0, kernels - idle_kernels)))
+                found.append(
+                    Counted(messages, more, max(0, switches - idle_switches), max(0, kernels - idle_kernels))
+                )
             return found, None
     except KintroError as error:
         return nothing, error.message

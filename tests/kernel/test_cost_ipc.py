@@ -58,12 +58,17 @@ def test_strace_sees_the_same_calls(tmp_path: Path) -> None:
         options = ("--json", "--kind", "pipe", "--size", "64", "--runs", str(runs))
         done = subprocess.run([*command, *options], capture_output=True, check=True)
         assert json.loads(done.stdout)["latency"][0]["runs"] == runs
-        rows = re.findall(r"^ *\S+ +\S+ +\S+ +(\d+) +(?:\d+ )?(readv|writev)$", summary.read_text(), re.MULTILINE)
+        rows = re.findall(
+            r"^ *\S+ +\S+ +\S+ +(\d+) +(?:\d+ )?(readv|writev)$", summary.read_text(), re.MULTILINE
+        )
         seen[runs] = {name: int(number) for number, name in rows}
     # In a run: two ping-pongs of 200 turns after 4 that are not timed, by both, and a stream of 2000 messages.
     places = len(json.loads(done.stdout)["latency"])
     each = places * 2 * (200 + 4) + 2000
-    assert {name: seen[3][name] - seen[1][name] for name in seen[1]} == {"readv": 2 * each, "writev": 2 * each}
+    assert {name: seen[3][name] - seen[1][name] for name in seen[1]} == {
+        "readv": 2 * each,
+        "writev": 2 * each,
+    }
 
 
 def test_needs_no_root() -> None:
