@@ -2,8 +2,8 @@
 
 stpcpy(3) copies a message in and the other one copies it out, as the kernel does with a pipe. When it is
 there, and when its place is free again, is told by sem_post(3) and sem_wait(3), which sleep by futex(2), or
-by pthread_spin_lock(3), which does not sleep. A spin lock that another one unlocks is undefined by POSIX; that
-of glibc is one number that knows no owner.
+by pthread_spin_lock(3), which does not sleep. A spin lock that another one unlocks is undefined by POSIX;
+that of glibc is one number that knows no owner.
 """
 
 from __future__ import annotations

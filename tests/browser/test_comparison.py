@@ -32,8 +32,8 @@ def sample() -> Comparison:
     )
     table = Table(("Kind", "A"), tuple((name, "1") for name in NAMES))
     return Comparison(
-        "Title", "below", (("Runs", "3"),), ("found",), "Bars", groups, bars, tens, "Lines", series, tens, tens,
-        (("Figures", table),), ("a note",),
+        "Title", "below", (("Runs", "3"),), ("found",), "Bars", groups, bars, tens, "Lines", series, tens,
+        tens, (("Figures", table),), ("a note",),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""kintro cost ipc: calls and switches for a message are those that each kind implies, and that strace sees."""
+"""kintro cost ipc: calls and switches for a message are those that each kind implies and strace sees."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_strace_sees_the_same_calls(tmp_path: Path) -> None:
             r"^ *\S+ +\S+ +\S+ +(\d+) +(?:\d+ )?(readv|writev)$", summary.read_text(), re.MULTILINE
         )
         seen[runs] = {name: int(number) for number, name in rows}
-    # In a run: two ping-pongs of 200 turns after 4 that are not timed, by both, and a stream of 2000 messages.
+    # In a run: two ping-pongs of 200 turns after 4 untimed ones, by both, and a stream of 2000 messages.
     places = len(json.loads(done.stdout)["latency"])
     each = places * 2 * (200 + 4) + 2000
     assert {name: seen[3][name] - seen[1][name] for name in seen[1]} == {

@@ -102,7 +102,8 @@ def report(uncounted: str | None = None) -> Report:
 def test_what_it_comes_to() -> None:
     told = findings(report())
     assert told[1] == (
-        "on two CPUs shm-spin has the lowest latency, 100 ns; the next is shm-futex with 16.0 µs, 160 times that"
+        "on two CPUs shm-spin has the lowest latency, 100 ns; the next is shm-futex with 16.0 µs, "
+        "160 times that"
     )
     assert "16.0 µs on two CPUs, by pipe 20.0 µs, 1.25 times that" in told[2]
     assert told[3].startswith("spinning needs no wake-up, 100 ns instead of 16.0 µs")
