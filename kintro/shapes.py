@@ -186,7 +186,7 @@ class Graph(NamedTuple):
     facts: tuple[tuple[str, str], ...]  # of the whole: name and value
 
 
-class Bar(NamedTuple):
+class Length(NamedTuple):
     """A value of somebody, beside those of others; all of one unit and above 0."""
 
     label: str
@@ -218,7 +218,7 @@ class Comparison(NamedTuple):
     findings: tuple[str, ...]
     bars_title: str
     groups: tuple[str, ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[Length, ...]
     bar_ticks: tuple[
         tuple[float, str], ...
     ]  # value and text, ascending: the axis is logarithmic from first to last

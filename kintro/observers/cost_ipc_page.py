@@ -11,7 +11,7 @@ from kintro.observers.cost_ipc_text import number, summary_lines, tables
 from kintro.observers.cost_switch_text import span
 from kintro.observers.cost_text import WIDE
 from kintro.renderers.text import size
-from kintro.shapes import Bar, Comparison, Point, Series, Table
+from kintro.shapes import Comparison, Length, Point, Series, Table
 
 _ROOM = 2  # the shortest bar is to be seen: it is so many times as long as nothing
 _TITLES = (
@@ -33,7 +33,9 @@ def comparison(report: Report) -> Comparison:
         "Latency of a message of one byte",
         tuple(place for place in (ONE_CPU, TWO_CPUS) if any(one.place == place for one in report.latency)),
         tuple(
-            Bar(one.kind, one.place, one.spread.median_ns, one.spread.low_ns, one.spread.high_ns, _text(one))
+            Length(
+                one.kind, one.place, one.spread.median_ns, one.spread.low_ns, one.spread.high_ns, _text(one)
+            )
             for one in report.latency
         ),
         tuple(

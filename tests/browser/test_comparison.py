@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from kintro.renderers.html import comparison
-from kintro.shapes import Bar, Comparison, Point, Series, Table
+from kintro.shapes import Comparison, Length, Point, Series, Table
 
 from .conftest import SIZES
 from .page import LOW_CONTRAST, press
@@ -22,7 +22,7 @@ NAMES = ("pipe", "</script><img src=x onerror=alert(1)>", "two\nlines")
 def sample() -> Comparison:
     groups, tens = ("one", "two"), tuple((10.0**n, f"{10**n}") for n in range(4))
     bars = tuple(
-        Bar(name, group, 10.0 * (n + 1), 9.0, 12.0 * (n + 1), f"{n}, or so")
+        Length(name, group, 10.0 * (n + 1), 9.0, 12.0 * (n + 1), f"{n}, or so")
         for n, name in enumerate(NAMES)
         for group in groups
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kintro.renderers.html.page import page
-from kintro.shapes import Bar, Comparison, Point, Series
+from kintro.shapes import Comparison, Length, Point, Series
 
 # How lines differ beside their colour: dashes, and the sign at each point in a square of 12.
 DASHES = ("", "9 3", "2 3", "12 3 2 3", "5 4")
@@ -45,10 +45,10 @@ class Drawn(NamedTuple):
     dots: tuple[Dot, ...]
 
 
-class Length(NamedTuple):
+class Stretch(NamedTuple):
     """A bar."""
 
-    bar: Bar
+    bar: Length
     group: int
     end: float  # per cent
     low: float | None
@@ -80,9 +80,9 @@ def _axis(ticks: Sequence[tuple[float, str]], begin: float, end: float) -> Axis:
     return Axis(min(values), max(values), begin, end)
 
 
-def _length(bar: Bar, groups: Sequence[str], along: Axis) -> Length:
+def _length(bar: Length, groups: Sequence[str], along: Axis) -> Stretch:
     low, high = (None if value is None else along.at(value) for value in (bar.low, bar.high))
-    return Length(bar, groups.index(bar.group), along.at(bar.value), low, high)
+    return Stretch(bar, groups.index(bar.group), along.at(bar.value), low, high)
 
 
 def _drawn(number: int, series: Series, across: Axis, up: Axis) -> Drawn:
