@@ -1,0 +1,315 @@
+"""Experiments with the address space: where a process may go, how wide its addresses are, where they end."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import platform
+import random
+import signal
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from kintro.concepts import space_memory
+from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
+from kintro.concepts.scene import Actor, Play, drop_rights
+from kintro.concepts.words import Value
+from kintro.errors import KintroError
+from kintro.observers.faults_records import Fault
+from kintro.observers.memory_layout import layout
+from kintro.observers.memory_records import AddressSpace
+from kintro.observers.memory_space import read_space
+from kintro.observers.watch import watch
+from kintro.shapes import Layout, Mark
+from kintro.sources import address_limits, cpu, last_signal
+from kintro.sources.last_signal import Death
+from kintro.sources.mappings import Mapping, read_maps
+from kintro.sources.proc_limits import read_auxv
+from kintro.sources.processes import read_snapshot
+
+_MAPPING_ERRORS = (1, 2)  # SEGV_MAPERR, SEGV_ACCERR of sigaction(2): an address that is not for this process
+# mov edx, 0x80; in al, dx; ret: reads the port of power-on messages, of no use to anybody
+_READ_PORT = {"x86_64": bytes.fromhex("ba80000000ecc3")}
+_ELF = b"\x7fELF"
+
+
+class Forbidden(NamedTuple):
+    """What became of processes that read a kernel address and a port of the hardware."""
+
+    target: int
+    death: Death
+    fault_address: int | None  # of the page fault, by the kernel's tracepoint; None: not seen
+    fault_present: bool | None  # the page was there, but not for user mode
+    port: Death | None  # None: not tried on this CPU, or no such code can be put into memory here
+    meltdown: str | None  # what the kernel does against it, in its words
+    vdso_bytes: int  # of the kernel's code that can be read
+    vdso_start: bytes
+    layout: Layout
+
+
+def observe_forbidden() -> Forbidden:
+    space = read_space(os.getpid(), kernel_symbols=True)
+    image = address_limits.kernel_symbols().image
+    half = (1 << 64) - _power(space.frame.task_size)
+    target = image[0] if image else half + mmap.PAGESIZE * random.randrange(1 << 30)
+    death, faults = _read(target)
+    fault = next((fault for fault in faults or () if fault.address == target), None)
+    if faults and fault is None:
+        fault = faults[-1]
+    vdso = next((region.mapping for region in space.regions if region.kind == "vdso"), None)
+    code = ctypes.string_at(vdso.start, vdso.size_bytes) if vdso else b""
+    return Forbidden(
+        target,
+        death,
+        fault.address if fault else None,
+        fault.present if fault else None,
+        _read_port(),
+        (cpu.mitigations() or {}).get("meltdown"),
+        len(code),
+        code[: len(_ELF)],
+        _marked(layout(space), target, death),
+    )
+
+
+def _marked(drawn: Layout, address: int, death: Death) -> Layout:
+    """With the address that was read."""
+    marks = (*drawn.marks, Mark(address, "read here", f"killed by signal {death.signal}"))
+    return drawn._replace(marks=tuple(sorted(marks, key=lambda mark: mark.address)))
+
+
+def _power(border: int) -> int:
+    """The power of two that user space ends at, or a page below."""
+    return 1 << (border - 1).bit_length()
+
+
+def _read(address: int) -> tuple[Death, list[Fault] | None]:
+    """Has a child read a byte there; its page faults if they can be seen."""
+    with ExitStack() as stack:
+        watches = []
+
+        def begin(pid: int) -> None:
+            if os.geteuid() == 0:
+                watches.append(stack.enter_context(watch(pid, read_maps, events=True)))
+
+        death = last_signal.of(lambda: ctypes.string_at(address, 1), begin)
+        if not watches or watches[0].no_faults:
+            return death, None
+        return death, watches[0].take().events
+
+
+def _read_port() -> Death | None:
+    code = _READ_PORT.get(platform.machine())
+    if code is None:
+        return None
+    try:
+        memory = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    except OSError:
+        return None
+    memory.write(code)
+    return last_signal.of(ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(memory))))
+
+
+def judge_forbidden(seen: Forbidden) -> Finding:
+    facts: dict[str, Value] = {
+        "target_address": seen.target,
+        "killed_by_signal": seen.death.signal,
+        "told_address": seen.death.address,
+        "fault_address": seen.fault_address,
+        "fault_present": seen.fault_present,
+        "port_signal": seen.port.signal if seen.port else None,
+        "meltdown": seen.meltdown,
+        "vdso_bytes": seen.vdso_bytes,
+    }
+    refused = seen.death.signal == signal.SIGSEGV and all(
+        address in (None, seen.target) for address in (seen.death.address, seen.fault_address)
+    )
+    no_hardware = seen.port is None or seen.port.signal == signal.SIGSEGV
+    readable = seen.vdso_bytes > 0 and seen.vdso_start == _ELF
+    return Finding(
+        judged(refused and no_hardware, readable), facts, (Picture("read-forbidden", seen.layout),)
+    )
+
+
+class Width(NamedTuple):
+    """How wide addresses are, in several ways to know it."""
+
+    pointer_bytes: int
+    highest_pointer: int
+    auxv_bytes: int  # of a word of what the kernel hands to a program
+    user_border: int  # the first address that cannot be mapped
+    va_bits: int | None  # that are translated
+    cpu_bits: int | None  # that the CPU could translate
+    hole_address: int
+    hole: Death  # of who read there
+    layout: Layout
+
+
+def observe_width() -> Width:
+    space, auxv = read_space(os.getpid(), kernel_symbols=True), read_auxv(os.getpid())
+    frame, drawn = space.frame, layout(space)
+    border = _power(frame.task_size)
+    address = random.randrange(border, (1 << 64) - border) if border < 1 << 63 else border
+    death, _ = _read(address)
+    return Width(
+        ctypes.sizeof(ctypes.c_void_p),
+        ctypes.c_void_p(-1).value or 0,
+        auxv.word_bytes if auxv else 0,
+        frame.task_size,
+        frame.va_bits,
+        address_limits.cpu_va_bits(),
+        address,
+        death,
+        _marked(drawn, address, death),
+    )
+
+
+def judge_width(seen: Width) -> Finding:
+    bits = 8 * seen.pointer_bytes
+    facts: dict[str, Value] = {
+        "pointer_bytes": seen.pointer_bytes,
+        "pointer_bits": bits,
+        "word_bytes": seen.auxv_bytes,
+        "addresses": seen.highest_pointer + 1,
+        "translated_bits": seen.va_bits,
+        "cpu_bits": seen.cpu_bits,
+        "border_address": seen.user_border,
+        "hole_address": seen.hole_address,
+        "hole_signal": seen.hole.signal,
+        "hole_code": seen.hole.code,
+    }
+    by_word = seen.auxv_bytes == seen.pointer_bytes and seen.highest_pointer + 1 == 1 << bits
+    fewer = seen.va_bits is not None and seen.va_bits < bits and seen.hole.signal == signal.SIGSEGV
+    pictures = (Picture("untranslated", seen.layout),)
+    return Finding(judged(by_word and seen.user_border <= 1 << bits, fewer), facts, pictures)
+
+
+class WidthOf(NamedTuple):
+    """The same of another process."""
+
+    word_bytes: int
+    highest: int  # the end of its highest mapping
+    va_bits: int | None
+
+
+def observe_width_of(pid: int) -> WidthOf:
+    auxv = read_auxv(pid)
+    if auxv is None:
+        raise NotObserved("no-memory")
+    space = read_space(pid)
+    return WidthOf(auxv.word_bytes, max(r.mapping.end for r in space.regions), space.frame.va_bits)
+
+
+def judge_width_of(seen: WidthOf) -> Finding:
+    bits = 8 * seen.word_bytes
+    facts: dict[str, Value] = {
+        "word_bytes": seen.word_bytes,
+        "pointer_bits": bits,
+        "highest_address": seen.highest,
+        "translated_bits": seen.va_bits,
+    }
+    fewer = seen.va_bits is not None and seen.va_bits < bits
+    return Finding(judged(seen.highest <= 1 << bits, fewer), facts)
+
+
+class Border(NamedTuple):
+    """Where user space ends, and what lies beyond. Addresses; None: not told."""
+
+    accepted: int  # the highest page that could be mapped
+    refused: int
+    error: str
+    processes: int  # whose mappings were looked at
+    highest: int  # of the ends of all their mappings below the border or across it
+    kernel_lowest: int | None  # of the kernel's symbols
+    min_addr: int | None
+    bottom: dict[str, str | None]  # `zero`, `allowed` → error of mapping there without rights; None: mapped
+    layout: Layout
+
+
+def observe_border() -> Border:
+    border = address_limits.user_border()
+    if border is None:
+        raise NotObserved("no-border")
+    mappings = list(_mappings(process.pid for process in read_snapshot().processes.values()))
+    symbols = address_limits.kernel_symbols()
+    lowest = [found[0] for found in symbols if found is not None]
+    min_addr = address_limits.mmap_min_addr()
+    with Actor(_map_at, (0, min_addr or 0)) as child:
+        zero, allowed = child.step()
+    return Border(
+        border.accepted,
+        border.refused,
+        border.error,
+        len(mappings),
+        max(mapping.end for found in mappings for mapping in found if mapping.path != b"[vsyscall]"),
+        min(lowest, default=None),
+        min_addr,
+        {"zero": zero, "allowed": allowed},
+        layout(read_space(os.getpid(), kernel_symbols=True)),
+    )
+
+
+def _mappings(pids: Iterable[int]) -> Iterable[list[Mapping]]:
+    """Of the processes whose mappings may be read, and that have any."""
+    for pid in pids:
+        try:
+            found = read_maps(pid)
+        except (KintroError, OSError):
+            continue
+        if found:
+            yield found
+
+
+def _map_at(addresses: tuple[int, ...]) -> Play:
+    drop_rights()
+    yield tuple(space_memory.map_page(address) for address in addresses)
+
+
+def judge_border(seen: Border) -> Finding:
+    bits = (seen.refused - 1).bit_length()
+    facts: dict[str, Value] = {
+        "accepted_address": seen.accepted,
+        "border_address": seen.refused,
+        "border_error": seen.error,
+        "border_bits": bits,
+        "short_bytes": (1 << bits) - seen.refused,
+        "processes": seen.processes,
+        "highest_address": seen.highest,
+        "kernel_lowest_address": seen.kernel_lowest,
+        "lowest_address": seen.min_addr,
+        "zero_error": seen.bottom["zero"],
+    }
+    sharp = seen.refused - seen.accepted == mmap.PAGESIZE and (1 << bits) - seen.refused <= mmap.PAGESIZE
+    below = seen.highest <= seen.refused and seen.processes > 0
+    apart = seen.kernel_lowest is None or seen.kernel_lowest >= seen.refused
+    not_from_zero = bool(seen.min_addr) and seen.bottom["zero"] is not None and seen.bottom["allowed"] is None
+    pictures = (Picture("whole-space", seen.layout),)
+    return Finding(judged(sharp and below and apart, not_from_zero), facts, pictures)
+
+
+def judge_border_of(seen: AddressSpace) -> Finding:
+    highest = max(r.mapping.end for r in seen.regions if r.kind != "vsyscall")
+    lowest = min(region.mapping.start for region in seen.regions)
+    facts: dict[str, Value] = {
+        "mappings": len(seen.regions),
+        "start_address": lowest,
+        "highest_address": highest,
+        "border_address": seen.frame.task_size,
+        "lowest_address": seen.frame.mmap_min_addr,
+    }
+    return Finding(
+        judged(highest <= seen.frame.task_size, False), facts, (Picture("whole-space", layout(seen)),)
+    )
+
+
+def _look(pid: int) -> AddressSpace:
+    return read_space(pid, kernel_symbols=True)
+
+
+EXPERIMENTS = (
+    Experiment("A1", observe_forbidden, judge_forbidden),
+    Experiment("A2", observe_width, judge_width, on=observe_width_of, judge_on=judge_width_of),
+    Experiment("A3", observe_border, judge_border, on=_look, judge_on=judge_border_of),
+    *space_memory.EXPERIMENTS,
+)
