@@ -86,7 +86,9 @@ def die_with_parent(life_s: int = LIFE_S) -> None:
 def require_host_pids() -> None:
     """KintroError in a container with pids of its own, where the kernel's events carry other numbers."""
     if not host.in_initial_pid_namespace():
-        raise KintroError("this is a container with pids of its own", "run kintro on the host", EX_UNAVAILABLE)
+        raise KintroError(
+            "this is a container with pids of its own", "run kintro on the host", EX_UNAVAILABLE
+        )
 
 
 def drop_rights(user: int = NOBODY) -> None:

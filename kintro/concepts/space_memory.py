@@ -127,7 +127,9 @@ def _mapping(pid: int, address: int) -> Mapping:
 
 
 def _resident_bytes(pid: int, address: int) -> int:
-    return next(usage.rss_bytes for mapping, usage in read_smaps(pid) if mapping.start <= address < mapping.end)
+    return next(
+        usage.rss_bytes for mapping, usage in read_smaps(pid) if mapping.start <= address < mapping.end
+    )
 
 
 def _frames(a: int, b: int, address: int, pages: int) -> tuple[int | None, int | None]:
