@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import resource
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import count
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, Picture, judged
@@ -25,7 +28,8 @@ class Price(NamedTuple):
     switches: int  # meanwhile
 
 
-_RUNS = 9
+_RUNS, _LEAST_RUNS = 9, 6
+_PATIENCE_S = 3.0
 _STEPS = 200_000
 
 
@@ -45,8 +49,14 @@ def _computing(cpu: int, seed: int) -> Play:
     yield result, after.ru_nivcsw + after.ru_nvcsw - before.ru_nivcsw - before.ru_nvcsw
 
 
+def _enough() -> Callable[[], bool]:
+    """Asked after each run: whether it has taken long, and there are enough for a confidence interval."""
+    begin_s, runs = time.monotonic(), count(1)
+    return lambda: next(runs) >= _LEAST_RUNS and time.monotonic() - begin_s > _PATIENCE_S
+
+
 def observe_price() -> Price:
-    report = cost_switch.measure(_RUNS)
+    report = cost_switch.measure(_RUNS, stop=_enough())
     seed = random.randrange(1 << 64)
     with ExitStack() as stack:
         actors = [stack.enter_context(Actor(_computing, report.machine.cpu, seed)) for _ in range(3)]
