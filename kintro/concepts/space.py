@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import random
@@ -10,7 +11,7 @@ import signal
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kintro.concepts import space_forbidden, space_memory
+from kintro.concepts import space_apart, space_forbidden, space_memory
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
 from kintro.concepts.scene import Actor, Play, drop_rights
 from kintro.concepts.space_forbidden import marked, power, read
@@ -25,6 +26,13 @@ from kintro.sources.last_signal import Death
 from kintro.sources.mappings import Mapping, read_maps
 from kintro.sources.proc_limits import read_auxv
 from kintro.sources.processes import read_snapshot
+
+_FIXED_NOREPLACE, _PROT_NONE = 0x100000, 0  # include/uapi/asm-generic/mman-common.h
+_FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 
 
 class Width(NamedTuple):
@@ -131,7 +139,7 @@ def observe_border() -> Border:
     lowest = [found[0] for found in symbols if found is not None]
     min_addr = address_limits.mmap_min_addr()
     with Actor(_map_at, (0, min_addr or 0)) as child:
-        zero, allowed = child.step()
+        zero, allowed = child.step() or (None, None)  # there may be no other user that it could become
     return Border(
         border.accepted,
         border.refused,
@@ -156,9 +164,18 @@ def _mappings(pids: Iterable[int]) -> Iterable[list[Mapping]]:
             yield found
 
 
+def map_page(address: int) -> str | None:
+    """Maps a page there; the name of the error, or None: it is mapped, now or before."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _FIXED_NOREPLACE
+    if _libc.mmap(address, mmap.PAGESIZE, _PROT_NONE, flags, -1, 0) != _FAILED:
+        return None
+    code = ctypes.get_errno()
+    return None if code == errno.EEXIST else errno.errorcode.get(code, str(code))
+
+
 def _map_at(addresses: tuple[int, ...]) -> Play:
     drop_rights()
-    yield tuple(space_memory.map_page(address) for address in addresses)
+    yield tuple(map_page(address) for address in addresses)
 
 
 def judge_border(seen: Border) -> Finding:
@@ -207,4 +224,5 @@ EXPERIMENTS = (
     Experiment("A2", observe_width, judge_width, on=observe_width_of, judge_on=judge_width_of),
     Experiment("A3", observe_border, judge_border, on=_look, judge_on=judge_border_of),
     *space_memory.EXPERIMENTS,
+    *space_apart.EXPERIMENTS,
 )

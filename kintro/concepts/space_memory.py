@@ -1,61 +1,31 @@
-"""Experiments with virtual memory: what is behind its addresses, and whose they are."""
+"""An experiment with virtual memory: what is behind its addresses."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import mmap
-import os
 import random
 import resource
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.scene import NOBODY, Actor, Play, drop_rights
+from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
+from kintro.errors import EX_NOPERM, KintroError
 from kintro.observers.memory import whole
 from kintro.observers.memory_diff import diff
 from kintro.observers.memory_layout import layout
 from kintro.observers.memory_records import AddressSpace
 from kintro.observers.memory_space import read_space
-from kintro.shapes import Bar, Bars, Table
-from kintro.sources.mappings import Mapping, read_maps, read_smaps
+from kintro.shapes import Bar, Bars
+from kintro.sources.mappings import Mapping, Usage, read_maps, read_smaps
 from kintro.sources.procfs import read_statm
 
 PAGES = 1 << 14
-WORD_BYTES = 8
-_PR_SET_DUMPABLE = 4  # include/uapi/linux/prctl.h
-_FIXED_NOREPLACE, _PROT_NONE = 0x100000, 0  # include/uapi/asm-generic/mman-common.h
-_FAILED = ctypes.c_void_p(-1).value
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 
 
-def map_page(address: int) -> str | None:
-    """Maps a page there; the name of the error, or None: it is mapped, now or before."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _FIXED_NOREPLACE
-    if _libc.mmap(address, mmap.PAGESIZE, _PROT_NONE, flags, -1, 0) != _FAILED:
-        return None
-    code = ctypes.get_errno()
-    return None if code == errno.EEXIST else errno.errorcode.get(code, str(code))
-
-
-class _Iovec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("bytes", ctypes.c_size_t))
-
-
-def peek(pid: int, address: int, size: int) -> tuple[bytes, str | None]:
-    """Memory of another process by process_vm_readv(2), or the name of the error."""
-    buffer = ctypes.create_string_buffer(size)
-    here, there = _Iovec(ctypes.addressof(buffer), size), _Iovec(address, size)
-    if _libc.process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0) == size:
-        return buffer.raw, None
-    return b"", errno.errorcode.get(ctypes.get_errno(), "?")
-
-
-def _memory(pages: int) -> tuple[mmap.mmap, int]:
+def own_memory(pages: int) -> tuple[mmap.mmap, int]:
     """Memory that is one mapping of its own, and its address."""
     data = mmap.mmap(-1, pages * mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     data.madvise(mmap.MADV_NOHUGEPAGE)  # page by page
@@ -94,7 +64,7 @@ def _touch(data: mmap.mmap, written: list[int], read: list[int]) -> Play:
 
 
 def observe_touched() -> Touched:
-    data, address = _memory(PAGES)
+    data, address = own_memory(PAGES)
     pages = random.sample(range(PAGES), random.randint(2000, 4000))
     cut = random.randint(1000, len(pages) - 500)
     written, read = sorted(pages[:cut]), sorted(pages[cut:])
@@ -107,7 +77,7 @@ def observe_touched() -> Touched:
             faults.append(one.step())
             other.step()
             resident.append(_resident_bytes(one.pid, address))
-        apart, alike = _frames(one.pid, other.pid, address, PAGES)
+        apart, alike = frames(one.pid, other.pid, address, PAGES)
         whole_process = read_statm(one.pid)
         return Touched(
             PAGES * mmap.PAGESIZE,
@@ -122,27 +92,30 @@ def observe_touched() -> Touched:
         )
 
 
-def _mapping(pid: int, address: int) -> Mapping:
-    return next(mapping for mapping in read_maps(pid) if mapping.start <= address < mapping.end)
+def _found(pid: int, address: int, entries: Iterable[tuple[Mapping, Usage | None]]) -> Any:
+    """The entry of the mapping with this address."""
+    for mapping, usage in entries:
+        if mapping.start <= address < mapping.end:
+            return mapping, usage
+    raise NotObserved("foreign-proc", pid=pid)
 
 
 def _resident_bytes(pid: int, address: int) -> int:
-    return next(
-        usage.rss_bytes for mapping, usage in read_smaps(pid) if mapping.start <= address < mapping.end
-    )
+    return _found(pid, address, read_smaps(pid))[1].rss_bytes
 
 
-def _frames(a: int, b: int, address: int, pages: int) -> tuple[int | None, int | None]:
+def frames(a: int, b: int, address: int, pages: int) -> tuple[int | None, int | None]:
     """Of that many pages at the same address in two processes: in different frames, and in the same."""
-    if os.geteuid() != 0:
+    part: list[list[Mapping]] = []
+    for pid in (a, b):
+        mapping, _ = _found(pid, address, ((mapping, None) for mapping in read_maps(pid)))
+        part.append([mapping._replace(start=address, end=address + pages * mmap.PAGESIZE)])
+    try:
+        found = diff(a, part[0], b, part[1]).total
+    except KintroError as error:
+        if error.exit_code != EX_NOPERM:
+            raise
         return None, None
-    end = address + pages * mmap.PAGESIZE
-    found = diff(
-        a,
-        [_mapping(a, address)._replace(start=address, end=end)],
-        b,
-        [_mapping(b, address)._replace(start=address, end=end)],
-    ).total
     return found.different_frame, found.same_frame
 
 
@@ -189,110 +162,8 @@ def judge_touched_of(seen: AddressSpace) -> Finding:
     return Finding(judged(total.rss_bytes < total.size_bytes, False), facts, (picture,))
 
 
-class Apart(NamedTuple):
-    """Two processes that use the same address, and what becomes of an attempt to read there from outside."""
-
-    address: int
-    pids: tuple[int, int]
-    words: tuple[str, str]  # what each has written there and still finds there
-    found: tuple[str, str]
-    frames_differ: bool | None  # None: not told
-    borders: tuple[int, int]  # how far the user space of each reaches
-    refused: str | None  # the error of one without permission; None: it could read
-    permitted: str | None  # what one with permission has read; None: it could not
-
-
-def _own(data: mmap.mmap) -> Play:
-    word = os.urandom(WORD_BYTES)
-    data[:WORD_BYTES] = word
-    yield word.hex()
-    yield bytes(data[:WORD_BYTES]).hex()
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody without special rights may look into it now
-    yield None
-
-
-def _peek(pid: int, address: int, user: int = NOBODY) -> Play:
-    drop_rights(user)
-    yield peek(pid, address, WORD_BYTES)
-
-
-def observe_apart() -> Apart:
-    data, address = _memory(1)
-    with Actor(_own, data) as one, Actor(_own, data) as other:
-        words = one.step(), other.step()
-        found = one.step(), other.step()
-        permitted, _ = peek(one.pid, address, WORD_BYTES)
-        apart, _ = _frames(one.pid, other.pid, address, 1)
-        borders = tuple(read_space(actor.pid).frame.task_size for actor in (one, other))
-        one.step()
-        with Actor(_peek, one.pid, address) as stranger:
-            _, refused = stranger.step()
-        return Apart(
-            address,
-            (one.pid, other.pid),
-            words,
-            found,
-            None if apart is None else apart == 1,
-            (borders[0], borders[1]),
-            refused,
-            permitted.hex() or None,
-        )
-
-
-def judge_apart(seen: Apart) -> Finding:
-    facts: dict[str, Value] = {
-        "same_address": seen.address,
-        "one_found": seen.found[0],
-        "other_found": seen.found[1],
-        "frames_differ": seen.frames_differ,
-        "border_address": seen.borders[0],
-        "other_border_address": seen.borders[1],
-        "refused_error": seen.refused,
-        "permitted_found": seen.permitted,
-    }
-    own = seen.found == seen.words and seen.words[0] != seen.words[1] and seen.frames_differ is not False
-    whole_space = seen.borders[0] == seen.borders[1] > seen.address
-    holds = own and whole_space and seen.refused in ("EPERM", "EACCES")
-    rows = tuple(
-        (str(pid), f"0x{seen.address:x}", word) for pid, word in zip(seen.pids, seen.found, strict=True)
-    )
-    picture = Picture("same-address", Table(("pid", "address", "bytes"), rows))
-    return Finding(judged(holds, seen.permitted == seen.words[0]), facts, (picture,))
-
-
-class Locked(NamedTuple):
-    """What becomes of attempts to read the memory of a process."""
-
-    address: int
-    refused: str | None
-    permitted_bytes: int
-
-
-def observe_locked(pid: int) -> Locked:
-    mapping = next((m for m in read_maps(pid) if m.perms.startswith("r") and m.path != b"[vvar]"), None)
-    if mapping is None:
-        raise NotObserved("no-memory")
-    owner = os.stat(f"/proc/{pid}").st_uid
-    with Actor(_peek, pid, mapping.start, NOBODY - (owner == NOBODY)) as stranger:
-        _, refused = stranger.step()
-    permitted, _ = peek(pid, mapping.start, WORD_BYTES)
-    return Locked(mapping.start, refused, len(permitted))
-
-
-def judge_locked(seen: Locked) -> Finding:
-    facts: dict[str, Value] = {
-        "same_address": seen.address,
-        "refused_error": seen.refused,
-        "permitted_bytes": seen.permitted_bytes,
-    }
-    return Finding(judged(seen.refused in ("EPERM", "EACCES"), seen.permitted_bytes > 0), facts)
-
-
 def _look(pid: int) -> AddressSpace:
     return read_space(pid)
 
 
-EXPERIMENTS = (
-    Experiment("A4", observe_touched, judge_touched, on=_look, judge_on=judge_touched_of),
-    Experiment("A5", observe_apart, judge_apart, on=observe_locked, judge_on=judge_locked, on_root=True),
-)
+EXPERIMENTS = (Experiment("A4", observe_touched, judge_touched, on=_look, judge_on=judge_touched_of),)
