@@ -55,10 +55,12 @@ def of(act: Callable[[], Any], before: Callable[[int], Any] = lambda pid: None) 
     try:
         before(pid)
         os.write(go, b"!")
-    finally:
-        os.close(go)
-        told = _followed(pid)
-    return told
+    except BaseException:
+        os.close(go)  # then it does nothing
+        _followed(pid)
+        raise
+    os.close(go)
+    return _followed(pid)
 
 
 def _followed(pid: int) -> Death:
