@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kintro.concepts import space_apart, space_forbidden, space_memory
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
 from kintro.concepts.scene import Actor, Play, drop_rights
-from kintro.concepts.space_forbidden import marked, power, read
+from kintro.concepts.space_forbidden import marked, power_of_two, read_at
 from kintro.concepts.words import Value
 from kintro.errors import KintroError
 from kintro.observers.memory_layout import layout
@@ -52,9 +52,9 @@ class Width(NamedTuple):
 def observe_width() -> Width:
     space, auxv = read_space(os.getpid(), kernel_symbols=True), read_auxv(os.getpid())
     frame, drawn = space.frame, layout(space)
-    border = power(frame.task_size)
+    border = power_of_two(frame.task_size)
     address = random.randrange(border, (1 << 64) - border) if border < 1 << 63 else border
-    death, _ = read(address)
+    death, _ = read_at(address)
     return Width(
         ctypes.sizeof(ctypes.c_void_p),
         ctypes.c_void_p(-1).value or 0,

@@ -44,9 +44,9 @@ class Forbidden(NamedTuple):
 def observe_forbidden() -> Forbidden:
     space = read_space(os.getpid(), kernel_symbols=True)
     image = address_limits.kernel_symbols().image
-    half = (1 << 64) - power(space.frame.task_size)
+    half = (1 << 64) - power_of_two(space.frame.task_size)
     target = image[0] if image else half + mmap.PAGESIZE * random.randrange(1 << 30)
-    death, faults = read(target)
+    death, faults = read_at(target)
     fault = next((fault for fault in faults or () if fault.address == target), None)
     if faults and fault is None:
         fault = faults[-1]
@@ -71,12 +71,12 @@ def marked(drawn: Layout, address: int, death: Death) -> Layout:
     return drawn._replace(marks=tuple(sorted(marks, key=lambda mark: mark.address)))
 
 
-def power(border: int) -> int:
+def power_of_two(border: int) -> int:
     """The power of two that user space ends at, or a page below."""
     return 1 << (border - 1).bit_length()
 
 
-def read(address: int) -> tuple[Death, list[Fault] | None]:
+def read_at(address: int) -> tuple[Death, list[Fault] | None]:
     """Has a child read a byte there; its page faults if they can be seen."""
     with ExitStack() as stack:
         watches = []
