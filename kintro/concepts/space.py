@@ -46,6 +46,7 @@ class Width(NamedTuple):
     cpu_bits: int | None  # that the CPU could translate
     hole_address: int
     hole: Death  # of who read there
+    hole_faults: int | None  # page faults there, by the kernel's tracepoint; None: they are not told
     layout: Layout
 
 
@@ -54,7 +55,7 @@ def observe_width() -> Width:
     frame, drawn = space.frame, layout(space)
     border = power_of_two(frame.task_size)
     address = random.randrange(border, (1 << 64) - border) if border < 1 << 63 else border
-    death, _ = read_at(address)
+    death, faults = read_at(address)
     return Width(
         ctypes.sizeof(ctypes.c_void_p),
         ctypes.c_void_p(-1).value or 0,
@@ -64,6 +65,7 @@ def observe_width() -> Width:
         address_limits.cpu_va_bits(),
         address,
         death,
+        None if faults is None else sum(fault.address == address for fault in faults),
         marked(drawn, address, death),
     )
 
@@ -81,11 +83,13 @@ def judge_width(seen: Width) -> Finding:
         "hole_address": seen.hole_address,
         "hole_signal": seen.hole.signal,
         "hole_code": seen.hole.code,
+        "hole_faults": seen.hole_faults,
     }
     by_word = seen.auxv_bytes == seen.pointer_bytes and seen.highest_pointer + 1 == 1 << bits
-    fewer = seen.va_bits is not None and seen.va_bits < bits and seen.hole.signal == signal.SIGSEGV
+    fewer = seen.va_bits is not None and seen.va_bits < bits
+    refused = seen.hole.signal == signal.SIGSEGV and not seen.hole_faults
     pictures = (Picture("untranslated", seen.layout),)
-    return Finding(judged(by_word and seen.user_border <= 1 << bits, fewer), facts, pictures)
+    return Finding(judged(by_word and seen.user_border <= 1 << bits, fewer and refused), facts, pictures)
 
 
 class WidthOf(NamedTuple):
