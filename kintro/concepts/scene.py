@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
+from kintro.sources import host
 
 Play: TypeAlias = Generator[Any, Any, None]  # what a process does, step by step
 
 LIFE_S = 60  # at most
 STEP_S = 10.0
+NOBODY = 65534  # a user id that by convention owns nothing
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _libc = ctypes.CDLL(None)  # here, as an actor may be made where nothing can be loaded
 
@@ -38,8 +40,15 @@ class Actor:
 
     def step(self, word: Any = None) -> Any:
         """What the play yields next; `word` is what its last `yield` gives it. None when it is over."""
+        self.go_on(word)
+        return self.told()
+
+    def go_on(self, word: Any = None) -> None:
+        """Resumes the play and does not wait for what it yields next: `told` does."""
         with suppress(BrokenPipeError):  # what it said before is still to be read
             self._line.send(word)
+
+    def told(self) -> Any:
         try:
             if self._line.poll(STEP_S):
                 return self._line.recv()
@@ -72,6 +81,23 @@ def die_with_parent(life_s: int = LIFE_S) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGTERM})
     signal.alarm(life_s)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def require_host_pids() -> None:
+    """KintroError in a container with pids of its own, where the kernel's events carry other numbers."""
+    if not host.in_initial_pid_namespace():
+        raise KintroError(
+            "this is a container with pids of its own", "run kintro on the host", EX_UNAVAILABLE
+        )
+
+
+def drop_rights(user: int = NOBODY) -> None:
+    """Root becomes a user without any rights, for the rest of this process; anybody else stays as he is."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # which a change of user undoes
 
 
 def _play(line: Any, play: Callable[..., Play], arguments: tuple[Any, ...]) -> None:
