@@ -11,6 +11,17 @@ import zlib
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, Picture, judged
+from kintro.concepts.family import require_host_pids
+from kintro.concepts.fork_code import judge_shared_code, observe_code
+from kintro.concepts.fork_on import (
+    judge_changed,
+    judge_code,
+    judge_copied,
+    judge_kin,
+    observe_kin,
+    observe_relative,
+    observe_same_program,
+)
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle
@@ -42,6 +53,7 @@ def _who_am_i() -> Play:
 
 
 def observe_birth() -> Born:
+    require_host_pids()
     told: list[tuple[int, int, int]] = []
 
     def fork() -> None:
@@ -173,7 +185,15 @@ def judge_apart(seen: Copy) -> Finding:
 
 
 EXPERIMENTS = (
-    Experiment("F1", observe_birth, judge_birth, root=True),
-    Experiment("F2", observe_copy, judge_copy, root=True),
-    Experiment("F4", observe_copy, judge_apart, root=True),
-)
+    Experiment("F1", observe_birth, judge_birth, root=True, on=observe_kin, judge_on=judge_kin),
+    Experiment(
+        "F2", observe_copy, judge_copy, root=True, on=observe_relative, judge_on=judge_copied, on_root=True
+    ),
+    Experiment(
+        "F3", observe_code, judge_shared_code, root=True,
+        on=observe_same_program, judge_on=judge_code, on_root=True,
+    ),
+    Experiment(
+        "F4", observe_copy, judge_apart, root=True, on=observe_relative, judge_on=judge_changed, on_root=True
+    ),
+)  # fmt: skip

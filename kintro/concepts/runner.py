@@ -122,6 +122,8 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
         )
     if needs_root and os.geteuid() != 0:
         return _unseen("root")
+    if os.readlink("/proc/self") != str(os.getpid()):  # it is that of another pid namespace
+        return _unseen("other-proc")
     try:
         return judge(observe())
     except NotObserved as unseen:

@@ -13,6 +13,12 @@ DOCTORED = {
         lambda seen: seen._replace(kinds={}),
         lambda seen: seen._replace(child_changed=False),
     ],
+    "F3": [
+        lambda seen: seen._replace(before=seen.before._replace(code=(0, 0))),
+        lambda seen: seen._replace(before=seen.before._replace(code=(700, 1))),
+        lambda seen: seen._replace(after=seen.after._replace(code=(700, 1))),
+        lambda seen: seen._replace(after=seen.after._replace(private=(700, 0))),
+    ],
     "F4": [
         lambda seen: seen._replace(parent_unchanged=False),
         lambda seen: seen._replace(child_changed=False),
