@@ -81,14 +81,20 @@ def observe_relative(pid: int) -> Shared:
 
 
 def observe_same_program(pid: int) -> Shared:
-    """Beside any other process of the same program."""
+    """Beside another process of the same program, by choice one that is no relative."""
     if procfs.exe_inode(pid) is None:
         raise NotObserved("no-program", pid=pid)
-    for other in read_snapshot().processes.values():
+    processes = read_snapshot().processes
+    if pid not in processes:
+        raise NotObserved("ended", pid=pid)
+
+    def related(other: Process) -> bool:
+        return other.pid == processes[pid].ppid or other.ppid == pid
+
+    for other in sorted(processes.values(), key=related):
         try:
             if other.pid != pid and _one_program(pid, other):
-                own = procfs.read_stat(pid)
-                return compared(pid, other.pid, other.pid == own.ppid or other.ppid == pid)
+                return compared(pid, other.pid, related(other))
         except KintroError:  # it has ended
             continue
     raise NotObserved("no-other", pid=pid)
