@@ -59,7 +59,8 @@ def test_a_claim_on_a_running_process(experiment: Experiment, family: tuple[int,
     [
         ("P1", "holds-with-nuance"), ("P2", "holds-with-nuance"), ("F1", "holds"),
         ("F2", "holds-with-nuance"), ("F4", "holds-with-nuance"), ("T1", "holds"),
-        ("T2", "holds-with-nuance"), ("D1", "holds-with-nuance"), ("I1", "holds"), ("I4", "holds"), ("I5", "holds"),
+        ("T2", "holds-with-nuance"), ("D1", "holds-with-nuance"), ("I1", "holds"), ("I4", "holds"),
+        ("I5", "holds"),
     ],
 )  # fmt: skip
 def test_what_is_seen_on_a_parent(claim: str, verdict: str, family: tuple[int, int]) -> None:

@@ -3,7 +3,8 @@
 DOCTORED = {
     "F1": [
         lambda seen: seen._replace(forks=[]),
-        lambda seen: seen._replace(forks=[(seen.caller_pid, 1, seen.child_pid)]),
+        lambda seen: seen._replace(forks=[(seen.caller_pid, 1, seen.child_pid), *seen.forks[1:]]),
+        lambda seen: seen._replace(forks=seen.forks[:1]),
         lambda seen: seen._replace(got_pid=seen.caller_pid),
         lambda seen: seen._replace(told_parent_pid=1),
         lambda seen: seen._replace(lost=1),
