@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, NotObserved, Picture, judged
-from kintro.concepts.family import init_of_namespace, require_host_pids
+from kintro.concepts.family import existing, init_of_namespace, require_host_pids
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle
@@ -161,7 +161,7 @@ def observe_round() -> Round:
         raise NotObserved("one-pid-max")
     pid_max, kept = random.randint(340, 370), random.randint(2, 5)
     with Actor(init_of_namespace, _fills, pid_max, kept) as outer:
-        init = outer.step()
+        init = existing(outer.step())
         outer.step()
         inside: list[tuple[list[int], list[int]]] = []
         filters = Filters(pid_namespace=host.pid_namespace(init))

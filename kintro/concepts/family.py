@@ -40,6 +40,13 @@ def init_of_namespace(play: Callable[..., Play], *arguments: Any) -> Play:
             word = yield init.step(word)
 
 
+def existing(init_pid: int | None) -> int:
+    """The pid that init_of_namespace told, where nothing is observed without one."""
+    if init_pid is None:
+        raise NotObserved("no-namespace")
+    return init_pid
+
+
 def survivor(body: Callable[[], Any], keep: Iterable[int]) -> int:
     """The pid of a child that runs a function and may outlive its parent, with no other files than these."""
     pid = os.fork()

@@ -12,7 +12,14 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, Picture, judged
-from kintro.concepts.family import WAIT_S, init_of_namespace, require_host_pids, survivor, wait_until
+from kintro.concepts.family import (
+    WAIT_S,
+    existing,
+    init_of_namespace,
+    require_host_pids,
+    survivor,
+    wait_until,
+)
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle
@@ -102,7 +109,7 @@ def observe_handover() -> Handovers:
             actors.append(stack.enter_context(Actor(play, *inner, said, *arguments)))
             said.close()
             tellers.append(told)
-            heads.append(actors[-1].step())
+            heads.append(existing(actors[-1].step()))
         answers: list[int | None] = []
 
         def act() -> None:

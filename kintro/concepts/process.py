@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -47,6 +48,17 @@ def execution(pid: int) -> Execution:
     return Execution(pid, process.start_time_ns, process.comm, procfs.exe_inode(pid))
 
 
+def _after(before: Execution) -> Execution:
+    """The next program of a process, when that waits for something."""
+
+    def is_next() -> bool:
+        process = read_process(before.pid)
+        return process is None or (process.comm != before.comm and process.state == "S")
+
+    wait_until(is_next)
+    return execution(before.pid)
+
+
 def _becomes(argv: list[str], stdin: int) -> Play:
     """The second step is told nothing: the exec closes its line."""
     os.dup2(stdin, 0)
@@ -55,6 +67,9 @@ def _becomes(argv: list[str], stdin: int) -> Play:
 
 
 def observe_executions() -> Executions:
+    for name in ("sh", "sleep"):
+        if shutil.which(name) is None:
+            raise NotObserved("no-command", name=name)
     stages: list[Execution] = []
     with ExitStack() as stack:
         out, into = os.pipe()
@@ -72,10 +87,9 @@ def observe_executions() -> Executions:
             def change() -> None:
                 stages.append(execution(changes.pid))
                 changes.step()
-                stages.append(execution(changes.pid))
+                stages.append(_after(stages[-1]))
                 line.write(b"\n")
-                wait_until(lambda: procfs.read_comm(changes.pid) != stages[1].comm)
-                stages.append(execution(changes.pid))
+                stages.append(_after(stages[-1]))
 
             execs = _execs(changes.pid, change)
             return Executions([execution(run.pid) for run in runs], stages, execs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import random
+import resource
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -49,6 +50,8 @@ class Resources(NamedTuple):
 
 
 def _gets(threads: int) -> Play:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with Actor(_waits) as child:
         child.step()
         asked, done, over = threading.Event(), threading.Event(), threading.Event()
@@ -58,7 +61,9 @@ def _gets(threads: int) -> Play:
         def ask() -> None:
             ready.wait()
             asked.wait()
-            held.extend(os.dup(0) for _ in range(300))  # more than a new process has slots for
+            held.extend(
+                os.open(os.devnull, os.O_RDONLY) for _ in range(300)
+            )  # more than a new process has slots for
             held.append(mmap.mmap(-1, random.randint(1000, 2000) * mmap.PAGESIZE))
             os.umask(0o077 ^ os.umask(0))
             done.set()
