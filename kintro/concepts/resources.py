@@ -23,6 +23,7 @@ from kintro.sources.kernel_memory import TaskMemory
 from kintro.sources.processes import read_snapshot
 
 KTHREADD = 2
+FILES = 300  # more than a process has slots for that opens few
 
 
 class Holder(NamedTuple):
