@@ -26,6 +26,7 @@ from kintro.sources.pid_numbers import RESERVED, read_counter
 from kintro.sources.processes import TICK_NS, read_snapshot
 
 _TRIES = 5
+_SHOWN = 20  # ids before and after a new round, in a picture
 _KERNEL = Path("/proc/sys/kernel")
 
 
@@ -162,7 +163,8 @@ def observe_round() -> Round:
     pid_max, kept = random.randint(340, 370), random.randint(2, 5)
     with Actor(init_of_namespace, _fills, pid_max, kept) as outer:
         init = existing(outer.step())
-        outer.step()
+        if outer.step() is None:
+            raise NotObserved("no-setting")
         inside: list[tuple[list[int], list[int]]] = []
         filters = Filters(pid_namespace=host.pid_namespace(init))
         with lifecycle.trace(filters=filters, during=lambda: inside.append(outer.step())) as run:
@@ -206,7 +208,11 @@ def judge_round(seen: Round) -> Finding:
     agree = seen.given == seen.told and seen.wraps == turns and seen.lost == 0
     in_turn = seen.told == expected(seen.pid_max, seen.kept, seen.told)
     not_from_start = all(number >= RESERVED for _, number in turns)
-    rows = [(str(number), "in use all the time" if number in seen.kept else "") for number in seen.told]
+    turn = len(first_round)
+    rows = [
+        (str(number), "in use all the time" if number in seen.kept else "")
+        for number in seen.told[max(0, turn - _SHOWN) : turn + _SHOWN]
+    ]
     table = Table(("id", "note"), tuple(rows))
     return Finding(judged(over and agree and in_turn, not_from_start), facts, (Picture("a-round", table),))
 

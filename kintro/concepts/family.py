@@ -13,6 +13,8 @@ from kintro.concepts.experiment import NotObserved
 from kintro.concepts.scene import LIFE_S, Actor, Play
 from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources import host
+from kintro.sources.ancestors import missing, read_chain
+from kintro.sources.processes import Process
 
 WAIT_S = 10.0
 _CLONE_NEWUSER, _CLONE_NEWPID = 0x10000000, 0x20000000  # include/uapi/linux/sched.h
@@ -61,6 +63,16 @@ def survivor(body: Callable[[], Any], keep: Iterable[int]) -> int:
         finally:
             os._exit(0)
     return pid
+
+
+def whole_chain(pid: int) -> list[Process]:
+    """A process and its ancestors up to one without a parent; nothing is observed where one is hidden."""
+    chain = read_chain(pid)
+    if not chain:
+        raise missing(pid)
+    if chain[-1].ppid != 0:
+        raise NotObserved("hidden", hidden=1)
+    return chain
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

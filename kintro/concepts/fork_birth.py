@@ -10,12 +10,13 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from kintro.concepts.experiment import Finding, judged
+from kintro.concepts.experiment import Finding, Picture, judged
 from kintro.concepts.family import WAIT_S, require_host_pids
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
-from kintro.observers import lifecycle
+from kintro.observers import lifecycle, lifecycle_text
 from kintro.observers.lifecycle_records import Fork
+from kintro.shapes import Tree
 from kintro.sources.filters import Filters
 
 _CLONE_PARENT = 0x00008000  # include/uapi/linux/sched.h
@@ -42,6 +43,7 @@ class Born(NamedTuple):
     sibling: Sibling | None  # None: clone(2) is refused, or how to call it is not known here
     forks: list[tuple[int, int, int]]  # creator's pid, parent's pid, child's pid
     lost: int | None
+    tree: Tree
 
 
 def _who_am_i() -> Play:
@@ -81,8 +83,10 @@ def observe_birth() -> Born:
         siblings.append(_sibling())
 
     with lifecycle.trace(filters=Filters(pid=os.getpid()), during=fork) as run:
-        forks = [(event.creator_pid, event.ppid, event.pid) for event in run if isinstance(event, Fork)]
-        return Born(os.getpid(), *told[0], siblings[0], forks, run.summary.lost)
+        events = list(run)
+        forks = [(event.creator_pid, event.ppid, event.pid) for event in events if isinstance(event, Fork)]
+        shown = lifecycle_text.tree(lifecycle_text.processes(events))
+        return Born(os.getpid(), *told[0], siblings[0], forks, run.summary.lost, shown)
 
 
 def judge_birth(seen: Born) -> Finding:
@@ -110,4 +114,5 @@ def judge_birth(seen: Born) -> Finding:
         (sibling.maker_pid, sibling.told_parent_pid, sibling.pid)
     ]
     apart = otherwise and maker != heir == seen.caller_pid
-    return Finding(judged(agree and related and counted and seen.lost == 0, apart), facts)
+    shown = Picture("fork-tree", seen.tree)
+    return Finding(judged(agree and related and counted and seen.lost == 0, apart), facts, (shown,))

@@ -26,7 +26,7 @@ class Kin(NamedTuple):
     start_time_ns: int
     parent_pid: int  # by /proc
     kernel_parent_pid: int | None  # by the kernel's record; None: it was not read
-    parent_start_time_ns: int | None  # None: it is not seen
+    parent_start_time_ns: int
 
 
 def observe_kin(pid: int) -> Kin:
@@ -38,8 +38,10 @@ def observe_kin(pid: int) -> Kin:
     if process.ppid == 0:
         raise NotObserved("no-parent", pid=pid)
     parent = read_process(process.ppid)
+    if parent is None:
+        raise NotObserved("hidden", hidden=1)
     kernel = told.kernel if isinstance(told.kernel, int) else None
-    return Kin(pid, process.start_time_ns, process.ppid, kernel, parent.start_time_ns if parent else None)
+    return Kin(pid, process.start_time_ns, process.ppid, kernel, parent.start_time_ns)
 
 
 def judge_kin(seen: Kin) -> Finding:
@@ -50,7 +52,7 @@ def judge_kin(seen: Kin) -> Finding:
         "start_ns": seen.start_time_ns,
         "parent_start_ns": seen.parent_start_time_ns,
     }
-    older = seen.parent_start_time_ns is not None and seen.parent_start_time_ns <= seen.start_time_ns
+    older = seen.parent_start_time_ns <= seen.start_time_ns
     return Finding(judged(older and seen.kernel_parent_pid in (None, seen.parent_pid), False), facts)
 
 

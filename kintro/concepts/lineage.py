@@ -11,14 +11,13 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, Picture, judged
-from kintro.concepts.family import survivor, wait_until
+from kintro.concepts.family import survivor, wait_until, whole_chain
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import ancestry, lifecycle, task
 from kintro.observers.tree import Node
 from kintro.observers.tree_text import tree
 from kintro.sources import host
-from kintro.sources.ancestors import missing, read_chain
 from kintro.sources.filters import Filters
 from kintro.sources.processes import Process, read_snapshot
 
@@ -66,13 +65,13 @@ def observe_lineage() -> Lineage:
         def act() -> None:
             middle = first.step()
             daemon = told.recv()
-            before = read_chain(daemon)
+            before = whole_chain(daemon)
             first.step()
-            wait_until(lambda: read_chain(daemon)[0].ppid != middle)
+            wait_until(lambda: whole_chain(daemon)[0].ppid != middle)
             with task.reading() as tasks:
                 ppid = {field.name: field for field in tasks.describe(daemon).fields}["ppid"]
             proc, kernel = (one if isinstance(one, int) else None for one in (ppid.proc, ppid.kernel))
-            after = read_chain(daemon)
+            after = whole_chain(daemon)
             now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             found.append(Lineage(daemon, middle, before, after, (proc, kernel), None, now_ns))
 
@@ -125,9 +124,7 @@ class Chain(NamedTuple):
 def observe_chain(pid: int) -> Chain:
     with task.reading() as tasks:
         for _ in range(3):  # an ancestor may end meanwhile
-            processes = read_chain(pid)
-            if not processes:
-                raise missing(pid)
+            processes = whole_chain(pid)
             kernel = []
             for process in processes:
                 fields = {field.name: field.kernel for field in tasks.describe(process.pid).fields}

@@ -22,9 +22,9 @@ from kintro.concepts.family import (
 )
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
-from kintro.observers import lifecycle
+from kintro.observers import lifecycle, lifecycle_text
 from kintro.observers.lifecycle_records import Event, Fork, Reparent
-from kintro.shapes import Table
+from kintro.shapes import Table, Tree
 from kintro.sources import procfs
 from kintro.sources.filters import Filters
 
@@ -50,6 +50,7 @@ class Handovers(NamedTuple):
     subreaper: Handover
     thread: Handover
     lost: int | None
+    tree: Tree
 
 
 def _tell_new_parent(old: int, told: Connection) -> None:
@@ -122,7 +123,8 @@ def observe_handover() -> Handovers:
             events = list(run)
             lost = run.summary.lost
     plain, namespace, subreaper, thread = (found(events, *one) for one in zip(heads, answers))
-    return Handovers(plain, namespace, subreaper, thread, lost)
+    shown = lifecycle_text.tree(lifecycle_text.processes(events))
+    return Handovers(plain, namespace, subreaper, thread, lost, shown)
 
 
 def found(events: Iterable[Event], head: int, told: int | None) -> Handover:
@@ -165,5 +167,6 @@ def judge_handover(seen: Handovers) -> Finding:
         for one in (plain, inner, reaper, thread)
     ]
     table = Table(("parent that ended", "new parent", "why", "as the child was told"), tuple(rows))
+    shown = Picture("handovers", table), Picture("fork-tree", seen.tree)
     holds = to_root and to_init and seen.lost == 0
-    return Finding(judged(holds, before_init and before_all), facts, (Picture("handovers", table),))
+    return Finding(judged(holds, before_init and before_all), facts, shown)

@@ -7,6 +7,7 @@ import time
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
+from kintro.concepts.family import whole_chain
 from kintro.concepts.lineage import ancestors
 from kintro.concepts.orphans import judge_handover, observe_handover
 from kintro.concepts.words import Value
@@ -17,7 +18,6 @@ from kintro.observers.tree_text import tree
 from kintro.renderers.text import printable
 from kintro.shapes import Table
 from kintro.sources import host
-from kintro.sources.ancestors import missing, read_chain
 from kintro.sources.processes import Process, Snapshot, read_snapshot
 
 INIT, KTHREADD = 1, 2
@@ -91,10 +91,7 @@ class Chain(NamedTuple):
 
 
 def observe_chain(pid: int) -> Chain:
-    processes = read_chain(pid)
-    if not processes:
-        raise missing(pid)
-    return Chain(processes, boottime_ns())
+    return Chain(whole_chain(pid), boottime_ns())
 
 
 def judge_chain(seen: Chain) -> Finding:
