@@ -1,4 +1,4 @@
-"""Experiments with fork: who makes whom, and what memory the two share."""
+"""Experiments with fork: who makes whom, what memory the two share, and what is a copy."""
 
 from __future__ import annotations
 
@@ -7,68 +7,32 @@ import mmap
 import os
 import random
 import resource
+import tempfile
 import zlib
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, Picture, judged
+from kintro.concepts.fork_birth import judge_birth, observe_birth
+from kintro.concepts.fork_code import judge_shared_code, observe_code
+from kintro.concepts.fork_on import (
+    judge_changed,
+    judge_code,
+    judge_copied,
+    judge_kin,
+    observe_kin,
+    observe_relative,
+    observe_same_program,
+)
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
-from kintro.observers import lifecycle
-from kintro.observers.lifecycle_records import Fork
 from kintro.observers.memory_diff import Diff, diff
 from kintro.observers.memory_layout import diff_layout
 from kintro.observers.memory_pairs import SAME
 from kintro.observers.memory_records import AddressSpace
 from kintro.observers.memory_space import read_space
 from kintro.shapes import Layout
-from kintro.sources.filters import Filters
 
 PAGES = 4096  # of data that is copied
-
-
-class Born(NamedTuple):
-    """A fork, as the two processes and as the kernel tell it."""
-
-    caller_pid: int
-    got_pid: int  # what fork returned to the caller
-    child_pid: int  # what getpid returned to the child
-    told_parent_pid: int  # what getppid returned to the child
-    forks: list[tuple[int, int, int]]  # creator's pid, parent's pid, child's pid
-    lost: int | None
-
-
-def _who_am_i() -> Play:
-    yield os.getpid(), os.getppid()
-
-
-def observe_birth() -> Born:
-    told: list[tuple[int, int, int]] = []
-
-    def fork() -> None:
-        with Actor(_who_am_i) as child:
-            told.append((child.pid, *child.step()))
-
-    with lifecycle.trace(filters=Filters(pid=os.getpid()), during=fork) as run:
-        forks = [(event.creator_pid, event.ppid, event.pid) for event in run if isinstance(event, Fork)]
-        return Born(os.getpid(), *told[0], forks, run.summary.lost)
-
-
-def judge_birth(seen: Born) -> Finding:
-    creator, parent, child = seen.forks[0] if len(seen.forks) == 1 else (None, None, None)
-    facts: dict[str, Value] = {
-        "caller_pid": seen.caller_pid,
-        "got_pid": seen.got_pid,
-        "child_pid": seen.child_pid,
-        "told_parent_pid": seen.told_parent_pid,
-        "forks": len(seen.forks),
-        "creator_pid": creator,
-        "parent_pid": parent,
-        "event_pid": child,
-        "lost": seen.lost,
-    }
-    agree = (creator, parent, child) == (seen.caller_pid, seen.told_parent_pid, seen.child_pid)
-    related = seen.got_pid == seen.child_pid and parent == creator
-    return Finding(judged(agree and related and seen.lost == 0, False), facts)
 
 
 class Copy(NamedTuple):
@@ -85,15 +49,20 @@ class Copy(NamedTuple):
     after: tuple[int, int]
     parent_unchanged: bool
     child_changed: bool
+    shared_changed: bool  # the parent found what the child wrote to memory mapped with MAP_SHARED
+    moved_bytes: int  # how far the child's reading moved the parent's place in a file that both have open
     layout: Layout  # after
 
 
-def _write(data: mmap.mmap, checksum: int, pages: list[int]) -> Play:
+def _write(data: mmap.mmap, checksum: int, pages: list[int], common: mmap.mmap, file: int) -> Play:
     yield zlib.crc32(data) == checksum
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for page in pages:
         data[page * mmap.PAGESIZE] ^= 0xFF
-    yield resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    common[0] ^= 0xFF
+    os.read(file, len(pages))
+    yield faults
     yield all(data[page * mmap.PAGESIZE] == data[page * mmap.PAGESIZE + 1] ^ 0xFF for page in pages)
 
 
@@ -104,7 +73,13 @@ def observe_copy() -> Copy:
         data.write(bytes([random.randrange(256)]) * mmap.PAGESIZE)
     checksum, address = zlib.crc32(data), ctypes.addressof(ctypes.c_char.from_buffer(data))
     pages = sorted(random.sample(range(PAGES), random.randint(500, 1500)))
-    with Actor(_write, data, checksum, pages) as child:
+    common, mark = mmap.mmap(-1, mmap.PAGESIZE), random.randrange(256)
+    common[0] = mark
+    with (
+        tempfile.TemporaryFile() as file,
+        Actor(_write, data, checksum, pages, common, file.fileno()) as child,
+    ):
+        os.pwrite(file.fileno(), bytes(PAGES), 0)
         same_bytes = child.step()
         spaces = read_space(os.getpid()), read_space(child.pid)
         whole = _diff(*spaces)
@@ -112,9 +87,11 @@ def observe_copy() -> Copy:
         faults = child.step()
         after, unchanged = _frames(*spaces, address), zlib.crc32(data) == checksum
         layout = diff_layout(*spaces, _diff(*spaces))
+        moved = os.lseek(file.fileno(), 0, os.SEEK_CUR)
         return Copy(
-            PAGES, same_bytes, before, kinds, len(pages), faults, after, unchanged, child.step(), layout
-        )
+            PAGES, same_bytes, before, kinds, len(pages), faults, after, unchanged, child.step(),
+            common[0] == mark ^ 0xFF, moved, layout,
+        )  # fmt: skip
 
 
 def _diff(a: AddressSpace, b: AddressSpace) -> Diff:
@@ -167,13 +144,23 @@ def judge_apart(seen: Copy) -> Finding:
         **_copy_facts(seen),
         "parent_unchanged": seen.parent_unchanged,
         "child_changed": seen.child_changed,
+        "shared_changed": seen.shared_changed,
+        "moved_bytes": seen.moved_bytes,
     }
     holds = seen.child_changed and seen.parent_unchanged and seen.after[1] == seen.written
-    return Finding(judged(holds, False), facts)
+    return Finding(judged(holds, seen.shared_changed and seen.moved_bytes == seen.written), facts)
 
 
 EXPERIMENTS = (
-    Experiment("F1", observe_birth, judge_birth, root=True),
-    Experiment("F2", observe_copy, judge_copy, root=True),
-    Experiment("F4", observe_copy, judge_apart, root=True),
-)
+    Experiment("F1", observe_birth, judge_birth, root=True, on=observe_kin, judge_on=judge_kin),
+    Experiment(
+        "F2", observe_copy, judge_copy, root=True, on=observe_relative, judge_on=judge_copied, on_root=True
+    ),
+    Experiment(
+        "F3", observe_code, judge_shared_code, root=True,
+        on=observe_same_program, judge_on=judge_code, on_root=True,
+    ),
+    Experiment(
+        "F4", observe_copy, judge_apart, root=True, on=observe_relative, judge_on=judge_changed, on_root=True
+    ),
+)  # fmt: skip

@@ -122,6 +122,8 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
         )
     if needs_root and os.geteuid() != 0:
         return _unseen("root")
+    if not _proc_is_ours():
+        return _unseen("other-proc")
     try:
         return judge(observe())
     except NotObserved as unseen:
@@ -132,6 +134,14 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
         return _unseen("failed", message=str(error))
     except Exception as error:
         return _unseen("bug", message=f"{type(error).__name__}: {error}")
+
+
+def _proc_is_ours() -> bool:
+    """Not so where it was mounted in another pid namespace, or not at all."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def run_all(

@@ -68,11 +68,11 @@ class Actor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._line.close()
         if self.status is None:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)  # before its line ends, at which it would end by itself
             self.wait()
+        self._line.close()
 
 
 def die_with_parent(life_s: int = LIFE_S) -> None:

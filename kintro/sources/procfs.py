@@ -167,6 +167,16 @@ def read_exe(pid: int, root: Path = ROOT) -> bytes | None:
     return path
 
 
+def exe_inode(pid: int, root: Path = ROOT) -> int | None:
+    """Of the file that holds the program; None as read_exe."""
+    try:
+        return os.stat(_path(pid, "exe", root)).st_ino
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESRCH) and exists(pid, root):
+            return None
+        raise refused(pid, "exe", error, root) from error
+
+
 def thread_ids(pid: int, root: Path = ROOT) -> list[int]:
     """The tids of a process, ascending; its own pid among them, also of a zombie (proc_pid_task(5))."""
     try:

@@ -1,0 +1,21 @@
+"""Programs and processes that are not what they are said to be, and threads that do not share."""
+
+from tests.kernel.doctored.change import every, first
+
+DOCTORED = {
+    "P1": [
+        lambda seen: seen._replace(of_one_program=seen.of_one_program[:1]),
+        lambda seen: seen._replace(of_one_program=first(seen.of_one_program, inode=1)),
+        lambda seen: seen._replace(of_one_program=every(seen.of_one_program, inode=None)),
+        lambda seen: seen._replace(of_one_program=every(seen.of_one_program, pid=7)),
+    ],
+    "P2": [
+        lambda seen: seen._replace(threads=seen.threads[:1]),
+        lambda seen: seen._replace(threads=first(seen.threads, memory_bytes=4096)),
+        lambda seen: seen._replace(threads=first(seen.threads, fd_slots=1)),
+        lambda seen: seen._replace(threads=first(seen.threads, structs={"mm": 1})),
+        lambda seen: seen._replace(child=seen.threads[0]),
+        lambda seen: seen._replace(child=seen.child._replace(umask=seen.threads[0].umask)),
+        lambda seen: seen._replace(child=seen.child._replace(structs=seen.threads[0].structs)),
+    ],
+}
