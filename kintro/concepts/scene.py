@@ -38,8 +38,15 @@ class Actor:
 
     def step(self, word: Any = None) -> Any:
         """What the play yields next; `word` is what its last `yield` gives it. None when it is over."""
+        self.go_on(word)
+        return self.told()
+
+    def go_on(self, word: Any = None) -> None:
+        """Resumes the play and does not wait for what it yields next: `told` does."""
         with suppress(BrokenPipeError):  # what it said before is still to be read
             self._line.send(word)
+
+    def told(self) -> Any:
         try:
             if self._line.poll(STEP_S):
                 return self._line.recv()
