@@ -56,8 +56,7 @@ class _Pair(NamedTuple):
 
 def _serve(listener: socket.socket, sent: bytes, awaited: int) -> Play:
     yield
-    with listener:
-        peer = listener.accept()[0]
+    peer = listener.accept()[0]
     yield os.fstat(peer.fileno()).st_ino, peer.fileno()
     peer.sendall(sent)
     yield
