@@ -8,19 +8,21 @@ import random
 import struct
 from typing import NamedTuple
 
-from kintro.concepts.experiment import Experiment, Finding, Picture, judged
+from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
 from kintro.concepts.ipc_sight import channel, inventory, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
-from kintro.observers import cost_ipc
+from kintro.observers import cost_ipc, ipc
 from kintro.observers.cost_ipc_records import Report
-from kintro.observers.memory_diff import diff
+from kintro.observers.ipc_records import Channel
+from kintro.observers.memory_diff import Compared, diff
 from kintro.shapes import Bar, Bars, Graph
 from kintro.sources.mappings import Mapping, read_maps
 
 PAGES = (16, 64)
 ADDED = 100_000  # times, by each of two
 RUNS, MESSAGE_BYTES = 4, 1 << 20
+SHARED = ("shm", "sysv-shm", "memfd", "anon", "file")
 MEMORY = ("shm-spin", "shm-futex")
 OTHERS = ("pipe", "unix-stream", "tcp", "sysv-msg", "mqueue")
 DOMINATES = 3  # times: from there on most of what a message takes is the wake-up
@@ -192,4 +194,48 @@ def _bars(taken_ns: dict[str, float]) -> Bars:
     return Bars("", "ns", True, tuple(Bar(kind, amount) for kind, amount in found))
 
 
-EXPERIMENTS = (Experiment("M3", observe_memory, judge_memory),)
+class Same(NamedTuple):
+    """Memory that a process which is there already shares with another one."""
+
+    pid: int
+    peer: int
+    kind: str
+    channels: int  # of shared memory, with any process
+    size_bytes: int | None
+    frames: Compared  # of the one that is compared
+    graph: Graph
+
+
+def observe_on(pid: int) -> Same:
+    found = ipc.of_kinds(ipc.of_process(inventory(), pid), SHARED)
+    joining = [one for one in found.channels if one.is_between and _mappers(one) > {pid}]
+    if not joining:
+        raise NotObserved("has-none", on_pid=pid, kinds=", ".join(SHARED))
+    one = joining[0]
+    peer = min(_mappers(one) - {pid})
+    inode = int(one.id.rpartition(":")[2])
+    frames = diff(pid, _mappings(pid, inode), peer, _mappings(peer, inode)).total
+    return Same(pid, peer, one.kind, len(joining), one.bytes, frames, picture(found, joining))
+
+
+def _mappers(one: Channel) -> set[int]:
+    return {end.pid for end in one.endpoints if end.role.startswith("mapped")}
+
+
+def judge_on(seen: Same) -> Finding:
+    facts: dict[str, Value] = {
+        "on_pid": seen.pid,
+        "peer_pid": seen.peer,
+        "kind": seen.kind,
+        "channels": seen.channels,
+        "shared_bytes": seen.size_bytes,
+        "same_frames": seen.frames.same_frame,
+        "other_frames": seen.frames.different_frame,
+    }
+    pictures = (Picture("on-graph", seen.graph),)
+    return Finding(judged(not seen.frames.different_frame, False), facts, pictures)
+
+
+EXPERIMENTS = (
+    Experiment("M3", observe_memory, judge_memory, on=observe_on, judge_on=judge_on, on_root=True),
+)

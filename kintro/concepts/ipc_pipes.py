@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, Picture, judged
-from kintro.concepts.ipc_sight import End, channel, ends, inventory, may_trace, ours, picture
+from kintro.concepts.ipc_sight import (
+    End,
+    channel,
+    ends,
+    holdings,
+    inventory,
+    judge_held,
+    may_trace,
+    ours,
+    picture,
+)
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import calls
@@ -124,4 +134,6 @@ def judge_pipes(seen: Pipes) -> Finding:
     return Finding(judged(joined and streamed and told_so, kept), facts, pictures)
 
 
-EXPERIMENTS = (Experiment("M1", observe_pipes, judge_pipes),)
+EXPERIMENTS = (
+    Experiment("M1", observe_pipes, judge_pipes, on=holdings("pipe", "fifo"), judge_on=judge_held),
+)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import End, channel, ends, inventory, picture
+from kintro.concepts.ipc_sight import End, channel, ends, holdings, inventory, judge_held, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers.ipc_records import Channel, Inventory
@@ -54,7 +54,9 @@ def _checked(result: int) -> int:
 
 def _send_sysv(queue: int, messages: Sequence[Message]) -> Play:
     for number, text in messages:
-        _checked(_libc.msgsnd(queue, struct.pack("l", number) + text, ctypes.c_size_t(len(text)), _IPC_NOWAIT))
+        _checked(
+            _libc.msgsnd(queue, struct.pack("l", number) + text, ctypes.c_size_t(len(text)), _IPC_NOWAIT)
+        )
     yield
     yield
 
@@ -62,11 +64,17 @@ def _send_sysv(queue: int, messages: Sequence[Message]) -> Play:
 def _take_sysv(queue: int, wanted: int) -> Play:
     yield
     short = ctypes.create_string_buffer(8)
-    yield ctypes.get_errno() if _libc.msgrcv(queue, short, ctypes.c_size_t(0), ctypes.c_long(0), _IPC_NOWAIT) < 0 else 0
+    yield (
+        ctypes.get_errno()
+        if _libc.msgrcv(queue, short, ctypes.c_size_t(0), ctypes.c_long(0), _IPC_NOWAIT) < 0
+        else 0
+    )
     room = ctypes.create_string_buffer(8 + SIZE_MAX)
     taken: list[Message] = []
     for number in (wanted, *[0] * (MESSAGES - 1)):  # 0: whatever came first
-        size = _checked(_libc.msgrcv(queue, room, ctypes.c_size_t(SIZE_MAX), ctypes.c_long(number), _IPC_NOWAIT))
+        size = _checked(
+            _libc.msgrcv(queue, room, ctypes.c_size_t(SIZE_MAX), ctypes.c_long(number), _IPC_NOWAIT)
+        )
         taken.append((struct.unpack_from("l", room)[0], room.raw[8 : 8 + size]))
     yield taken
 
@@ -127,9 +135,7 @@ class _Used(NamedTuple):
     found: Inventory
 
 
-def _use(
-    sender: Actor, taker: Actor, who: list[End], sent: list[Message], kind: str, identity: str
-) -> _Used:
+def _use(sender: Actor, taker: Actor, who: list[End], sent: list[Message], kind: str, identity: str) -> _Used:
     sender.step()
     taker.step()
     found = inventory()
@@ -204,4 +210,6 @@ def _numbers(messages: Sequence[Message]) -> str:
     return " ".join(str(number) for number, _ in messages)
 
 
-EXPERIMENTS = (Experiment("M2", observe_queues, judge_queues),)
+EXPERIMENTS = (
+    Experiment("M2", observe_queues, judge_queues, on=holdings("mqueue", "sysv-msg"), judge_on=judge_held),
+)

@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, Picture, judged
-from kintro.concepts.ipc_sight import End, channel, ends, inventory, may_trace, ours, picture
+from kintro.concepts.ipc_sight import (
+    End,
+    channel,
+    ends,
+    holdings,
+    inventory,
+    judge_held,
+    may_trace,
+    ours,
+    picture,
+)
 from kintro.concepts.scene import STEP_S, Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import switches, syscalls
@@ -265,4 +275,8 @@ def _held_back(turns: Turns) -> bool:
     return _in_order(turns) and slept
 
 
-EXPERIMENTS = (Experiment("M5", observe_semaphores, judge_semaphores),)
+EXPERIMENTS = (
+    Experiment(
+        "M5", observe_semaphores, judge_semaphores, on=holdings("sysv-sem", "sem"), judge_on=judge_held
+    ),
+)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
 
-from kintro.concepts.experiment import NotObserved
+from kintro.concepts.experiment import Finding, NotObserved, Picture, judged
+from kintro.concepts.words import Value
 from kintro.observers import ipc, ipc_graph
 from kintro.observers.ipc_records import Channel, Inventory
 from kintro.shapes import Graph
@@ -48,3 +51,51 @@ def may_trace() -> bool:
 def ours() -> Filters:
     """This process and its descendants."""
     return Filters(pid=os.getpid())
+
+
+class Held(NamedTuple):
+    """What a process that is there already shares with others by channels of some kinds."""
+
+    pid: int
+    channels: int
+    between: int  # different processes
+    peers: int  # other processes
+    waiting_bytes: int  # as far as that is told
+    messages: int
+    graph: Graph
+
+
+def holdings(*kinds: str) -> Callable[[int], Held]:
+    """What looks at the channels of these kinds that a process has part in. NotObserved if it has none."""
+    return partial(_held, kinds)
+
+
+def _held(kinds: tuple[str, ...], pid: int) -> Held:
+    found = ipc.of_kinds(ipc.of_process(inventory(), pid), kinds)
+    channels = found.channels
+    if not channels:
+        raise NotObserved("has-none", on_pid=pid, kinds=", ".join(kinds))
+    return Held(
+        pid,
+        len(channels),
+        sum(one.is_between for one in channels),
+        len(frozenset().union(*(one.pids for one in channels)) - {pid}),
+        sum(one.bytes or 0 for one in channels),
+        sum(one.messages or 0 for one in channels),
+        picture(found, channels),
+    )
+
+
+def judge_held(seen: Held) -> Finding:
+    """It holds of what can be seen to join this process with another one."""
+    facts: dict[str, Value] = {
+        "on_pid": seen.pid,
+        "channels": seen.channels,
+        "between": seen.between,
+        "peers": seen.peers,
+        "held_bytes": seen.waiting_bytes,
+        "held_messages": seen.messages,
+    }
+    if not seen.between:
+        return Finding("not-observed", facts, (), "joins-nobody")
+    return Finding(judged(seen.peers > 0, False), facts, (Picture("on-graph", seen.graph),))

@@ -9,7 +9,7 @@ import struct
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import End, channel, ends, inventory, picture
+from kintro.concepts.ipc_sight import End, channel, ends, holdings, inventory, judge_held, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers.ipc_records import Channel, Inventory
@@ -178,4 +178,6 @@ def _pid(joined: Joined, role: str) -> int:
     return next(pid for pid, _, part in joined.ends if part == role)
 
 
-EXPERIMENTS = (Experiment("M6", observe_sockets, judge_sockets),)
+EXPERIMENTS = (
+    Experiment("M6", observe_sockets, judge_sockets, on=holdings("unix", "tcp", "udp"), judge_on=judge_held),
+)
