@@ -162,7 +162,7 @@ def judge_memory(seen: Shared) -> Finding:
         "message_bytes": MESSAGE_BYTES,
         "spin_calls": calls.get("shm-spin"),
         "futex_calls": calls.get("shm-futex"),
-        "other_calls": calls.get(latency[1][0]),
+        "other_calls_each": calls.get(latency[1][0]),
         "added": seen.added,
         "counted": seen.counted,
     }

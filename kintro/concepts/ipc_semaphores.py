@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import random
 import struct
 import time
@@ -108,7 +107,7 @@ def _sysv(told: Callable[[int], None] = lambda _: None) -> Iterator[Semaphores]:
 
 
 class _Log:
-    """Who wrote one after the other, in shared memory. No two may write at once: semaphores are to see to it."""
+    """Who wrote one after the other, in shared memory. No two may write at once."""
 
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, _NUMBER.size + size)
