@@ -53,7 +53,6 @@ class Speed(NamedTuple):
 class Shared(NamedTuple):
     both: Both
     speed: Speed
-    calls: dict[str, float] | None  # system calls for a message, by kind; None: no root
     added: int  # times that two processes added 1 to a number there
     counted: int  # what it came to
 
@@ -109,12 +108,6 @@ def _speed(report: Report) -> Speed:
     return Speed(latency_ns, {one.kind: one.spread.min_ns for one in report.throughput})
 
 
-def _calls(report: Report) -> dict[str, float] | None:
-    counted = [(one.kind, one.counted) for one in report.latency if one.place == report.latency[-1].place]
-    found = {kind: account.calls_each for kind, account in counted if account is not None}
-    return found if len(found) == len(counted) else None
-
-
 def _add(memory: mmap.mmap, times: int) -> Play:
     yield
     for _ in range(times):
@@ -137,14 +130,13 @@ def _count() -> int:
 
 def observe_memory() -> Shared:
     both = _both()
-    report = cost_ipc.measure(RUNS, kinds=(*OTHERS, *MEMORY), sizes=(MESSAGE_BYTES,))
-    return Shared(both, _speed(report), _calls(report), 2 * ADDED, _count())
+    report = cost_ipc.measure(RUNS, kinds=(*OTHERS, *MEMORY), sizes=(MESSAGE_BYTES,), count=False)
+    return Shared(both, _speed(report), 2 * ADDED, _count())
 
 
 def judge_memory(seen: Shared) -> Finding:
     both, speed = seen.both, seen.speed
     latency, transfer = _best(speed.latency_ns), _best(speed.transfer_ns)
-    calls = seen.calls or {}
     facts: dict[str, Value] = {
         "memory_inode": both.inode,
         "mapped": len(both.told_pids),
@@ -160,9 +152,6 @@ def judge_memory(seen: Shared) -> Finding:
         "other_transfer_ns": transfer[1][1],
         "other_transfer_kind": transfer[1][0],
         "message_bytes": MESSAGE_BYTES,
-        "spin_calls": calls.get("shm-spin"),
-        "futex_calls": calls.get("shm-futex"),
-        "other_calls_each": calls.get(latency[1][0]),
         "added": seen.added,
         "counted": seen.counted,
     }
