@@ -18,10 +18,15 @@ from kintro.sources.filters import Filters
 End = tuple[int, int | None, str]  # pid, descriptor, role
 
 
-def inventory() -> Inventory:
-    """All channels. NotObserved where /proc is that of another pid namespace than ours."""
+def require_own_proc() -> None:
+    """NotObserved where /proc is that of another pid namespace than ours."""
     if os.readlink("/proc/self") != str(os.getpid()):
         raise NotObserved("other-proc")
+
+
+def inventory() -> Inventory:
+    """All channels. NotObserved as `require_own_proc`."""
+    require_own_proc()
     return ipc.read_inventory()
 
 

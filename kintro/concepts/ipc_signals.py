@@ -21,7 +21,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import channel, inventory, may_trace, ours
+from kintro.concepts.ipc_sight import channel, inventory, may_trace, ours, require_own_proc
 from kintro.concepts.scene import STEP_S, Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import calls, syscalls
@@ -176,6 +176,7 @@ def _asked() -> Asked:
 
 
 def observe_signals() -> Signals:
+    require_own_proc()
     return Signals(_struck(), _asked())
 
 
@@ -224,6 +225,7 @@ class Prepared(NamedTuple):
 
 
 def observe_on(pid: int) -> Prepared:
+    require_own_proc()
     status = read_status(pid)
     caught, blocked = status.signals_caught or 0, status.signals_blocked or 0
     if not caught & ~blocked:
