@@ -31,7 +31,7 @@ from kintro.sources.filters import Filters
 from kintro.sources.mappings import read_maps
 from kintro.sources.proc_status import read_status
 
-SIGNALS, PAUSE_S = (150, 250), 0.001  # at most between two
+SIGNALS, PAUSE_S = (80, 120), 0.001  # at most between two
 POLL_S = 0.00002
 PLACES_MIN = 5
 RANGE_BYTES, DURATION_S = 256, 0.5
@@ -118,6 +118,15 @@ def _strike(pid: int, stack: mmap.mmap, pointer_bytes: int) -> int:
     return int(_WORD.unpack_from(stack, frame + pointer_bytes)[0])
 
 
+def _wait_until_done(pid: int) -> None:
+    """Until no handler runs there: meanwhile its signal is blocked."""
+    deadline = time.monotonic() + STEP_S
+    while (read_status(pid).signals_blocked or 0) >> (signal.SIGUSR1 - 1) & 1:
+        if time.monotonic() > deadline:
+            raise NotObserved("not-handled")
+        time.sleep(POLL_S)
+
+
 def _struck() -> Struck:
     pointer_bytes = _POINTER_BYTES.get(os.uname().machine)
     if pointer_bytes is None:
@@ -133,12 +142,14 @@ def _struck() -> Struck:
         while not 0 <= _strike(receiver.pid, stack, pointer_bytes) - loop < _NEAR_BYTES:
             if time.monotonic() > deadline:
                 raise NotObserved("not-handled")
+        _wait_until_done(receiver.pid)
         sent = random.randint(*SIGNALS)
 
         def strike() -> None:
             for _ in range(sent):
                 time.sleep(random.uniform(0, PAUSE_S))
                 places.append(_strike(receiver.pid, stack, pointer_bytes))
+            _wait_until_done(receiver.pid)
 
         if not may_trace():
             strike()
