@@ -13,7 +13,6 @@ from kintro.concepts.ipc_sight import channel, inventory, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import cost_ipc, ipc
-from kintro.observers.cost_ipc_records import Report
 from kintro.observers.ipc_records import Channel
 from kintro.observers.memory_diff import Compared, diff
 from kintro.shapes import Bar, Bars, Graph
@@ -21,7 +20,7 @@ from kintro.sources.mappings import Mapping, read_maps
 
 PAGES = (16, 64)
 ADDED = 100_000  # times, by each of two
-RUNS, MESSAGE_BYTES = 4, 1 << 20
+RUNS, TRIES, MESSAGE_BYTES = 4, 3, 1 << 20
 SHARED = ("shm", "sysv-shm", "memfd", "anon", "file")
 MEMORY = ("shm-spin", "shm-futex")
 OTHERS = ("pipe", "unix-stream", "tcp", "sysv-msg", "mqueue")
@@ -101,11 +100,26 @@ def _mappings(pid: int, inode: int) -> list[Mapping]:
     return [mapping for mapping in read_maps(pid) if mapping.inode == inode]
 
 
-def _speed(report: Report) -> Speed:
+def _speed() -> Speed:
+    """Where others want the CPUs, some kind has no undisturbed run among the first: then all have more."""
     latency_ns: dict[str, float] = {}
-    for one in report.latency:
-        latency_ns[one.kind] = min(one.spread.min_ns, latency_ns.get(one.kind, one.spread.min_ns))
-    return Speed(latency_ns, {one.kind: one.spread.min_ns for one in report.throughput})
+    transfer_ns: dict[str, float] = {}
+    for _ in range(TRIES):
+        report = cost_ipc.measure(RUNS, kinds=(*OTHERS, *MEMORY), sizes=(MESSAGE_BYTES,), count=False)
+        for found, kind, taken_ns in (
+            *((latency_ns, one.kind, one.spread.min_ns) for one in report.latency),
+            *((transfer_ns, one.kind, one.spread.min_ns) for one in report.throughput),
+        ):
+            found[kind] = min(taken_ns, found.get(kind, taken_ns))
+        if _is_fastest(speed := Speed(latency_ns, transfer_ns)):
+            break
+    return speed
+
+
+def _is_fastest(speed: Speed) -> bool:
+    """Data that is there already is handed over in the time of a byte; to copy it takes the same everywhere."""
+    latency, transfer = _best(speed.latency_ns), _best(speed.transfer_ns)
+    return latency[0][1] < latency[1][1] and transfer[0][1] < COPIED * transfer[1][1]
 
 
 def _add(memory: mmap.mmap, times: int) -> Play:
@@ -130,8 +144,7 @@ def _count() -> int:
 
 def observe_memory() -> Shared:
     both = _both()
-    report = cost_ipc.measure(RUNS, kinds=(*OTHERS, *MEMORY), sizes=(MESSAGE_BYTES,), count=False)
-    return Shared(both, _speed(report), 2 * ADDED, _count())
+    return Shared(both, _speed(), 2 * ADDED, _count())
 
 
 def judge_memory(seen: Shared) -> Finding:
@@ -158,8 +171,6 @@ def judge_memory(seen: Shared) -> Finding:
     one_memory = both.same_bytes and both.told_pids == both.pids
     if both.same_frames is not None:
         one_memory = one_memory and (both.same_frames, both.other_frames) == (both.pages, 0)
-    # Data that is already there is handed over in the time of a byte; to copy it takes the same everywhere.
-    fastest = latency[0][1] < latency[1][1] and transfer[0][1] < COPIED * transfer[1][1]
     # Nobody waits for anybody: what was added is lost, and who has to be woken up waits as with other kinds.
     woken_ns = speed.latency_ns.get("shm-futex", 0)
     left_alone = seen.counted < seen.added and woken_ns > DOMINATES * latency[0][1]
@@ -168,7 +179,7 @@ def judge_memory(seen: Shared) -> Finding:
         Picture("transfers", _bars(speed.transfer_ns)),
         Picture("memory-graph", both.graph),
     )
-    return Finding(judged(one_memory and fastest, left_alone), facts, pictures)
+    return Finding(judged(one_memory and _is_fastest(speed), left_alone), facts, pictures)
 
 
 def _best(taken_ns: dict[str, float]) -> tuple[tuple[str, float], tuple[str, float]]:
