@@ -117,7 +117,7 @@ def _speed() -> Speed:
 
 
 def _is_fastest(speed: Speed) -> bool:
-    """Data that is there already is handed over in the time of a byte; to copy it takes the same everywhere."""
+    """Data that is there already is handed over in the time of a byte; copies take the same everywhere."""
     latency, transfer = _best(speed.latency_ns), _best(speed.transfer_ns)
     return latency[0][1] < latency[1][1] and transfer[0][1] < COPIED * transfer[1][1]
 
