@@ -180,6 +180,8 @@ def judge_queues(seen: Queues) -> Finding:
         "posix_waiting": seen.posix.waiting,
         "sysv_waiting_bytes": seen.sysv.waiting_bytes,
         "posix_waiting_bytes": seen.posix.waiting_bytes,
+        "sysv_ends": len(seen.sysv.told_ends),
+        "posix_ends": len(seen.posix.told_ends),
         "sysv_whole": len(set(seen.sysv.taken) & set(seen.sysv.sent)),
         "posix_whole": len(set(seen.posix.taken) & set(seen.posix.sent)),
         "wanted_type": seen.wanted,

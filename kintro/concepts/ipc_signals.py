@@ -25,6 +25,7 @@ from kintro.concepts.ipc_sight import channel, inventory, may_trace, ours, requi
 from kintro.concepts.scene import STEP_S, Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import calls, syscalls
+from kintro.renderers import text
 from kintro.shapes import Bar, Bars
 from kintro.sources import c_loop
 from kintro.sources.filters import Filters
@@ -93,8 +94,8 @@ def _loop(stack: mmap.mmap) -> Play:
     ):
         raise OSError(ctypes.get_errno(), "sigaction")
     yield
-    pattern, text = ctypes.create_string_buffer(PATTERN), ctypes.create_string_buffer(TEXT)
-    c_loop.calls(c_loop.address(CALLED), ctypes.addressof(pattern), ctypes.addressof(text), _FOREVER)
+    pattern, against = ctypes.create_string_buffer(PATTERN), ctypes.create_string_buffer(TEXT)
+    c_loop.calls(c_loop.address(CALLED), ctypes.addressof(pattern), ctypes.addressof(against), _FOREVER)
     yield
 
 
@@ -213,16 +214,27 @@ def judge_signals(seen: Signals) -> Finding:
     names = sorted(one.name for one in ASKED)
     kept_back = asked.pending == asked.taken == names and not asked.left
     holds = len(struck.places) == struck.sent and anywhere and unasked
-    return Finding(judged(holds, kept_back), facts, (Picture("where", _bars(struck, places)),))
+    pictures = [Picture("where", _places(struck, places))]
+    if struck.taken_ns:
+        pictures.append(Picture("signal-latency", _durations(struck.taken_ns)))
+    return Finding(judged(holds, kept_back), facts, tuple(pictures))
 
 
-def _bars(struck: Struck, places: Counter[int]) -> Bars:
+def _places(struck: Struck, places: Counter[int]) -> Bars:
     """By address, counted from the library's beginning."""
     ranges: Counter[int] = Counter()
     for place, number in places.items():
         ranges[(place - struck.code[0]) // RANGE_BYTES * RANGE_BYTES] += number
     bars = tuple(Bar(f"0x{start:x}–0x{start + RANGE_BYTES:x}", ranges[start]) for start in sorted(ranges))
     return Bars("", "signals", False, bars)
+
+
+def _durations(taken_ns: list[int]) -> Bars:
+    """A histogram with ranges by powers of two."""
+    found = Counter(taken.bit_length() for taken in taken_ns)
+    ranges = range(min(found), max(found) + 1)
+    labels = [f"{text.duration(1 << bits >> 1)}–{text.duration(1 << bits)}" for bits in ranges]
+    return Bars("", "signals", False, tuple(Bar(label, found[bits]) for label, bits in zip(labels, ranges)))
 
 
 class Prepared(NamedTuple):
