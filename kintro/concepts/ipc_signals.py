@@ -138,28 +138,32 @@ def _struck() -> Struck:
     with Actor(_loop, stack) as receiver:
         receiver.step()
         [code] = [(m.start, m.end) for m in read_maps(receiver.pid) if m.start <= loop < m.end]
-        receiver.go_on()
-        deadline = time.monotonic() + STEP_S
-        while not 0 <= _strike(receiver.pid, stack, pointer_bytes) - loop < _NEAR_BYTES:
-            if time.monotonic() > deadline:
-                raise NotObserved("not-handled")
-        _wait_until_done(receiver.pid)
         sent = random.randint(*SIGNALS)
+        window_ns: list[int] = []
 
         def strike() -> None:
+            receiver.go_on()
+            deadline = time.monotonic() + STEP_S
+            while not 0 <= _strike(receiver.pid, stack, pointer_bytes) - loop < _NEAR_BYTES:
+                if time.monotonic() > deadline:
+                    raise NotObserved("not-handled")
+            _wait_until_done(receiver.pid)
+            window_ns.append(time.monotonic_ns())
             for _ in range(sent):
                 time.sleep(random.uniform(0, PAUSE_S))
                 places.append(_strike(receiver.pid, stack, pointer_bytes))
             _wait_until_done(receiver.pid)
+            window_ns.append(time.monotonic_ns())
 
         if not may_trace():
             strike()
             return Struck(receiver.pid, sent, places, code, None, [])
         with calls.trace(filters=ours(), during=strike) as run:
-            made = [(seen.call.pid, seen.name, seen.call.ts_ns) for seen in run]
-        names = Counter(name for pid, name, _ in made if pid == receiver.pid)
-        begun_ns = sorted(ts_ns for pid, name, ts_ns in made if name == "rt_sigqueueinfo" and ts_ns)
-        done_ns = sorted(ts_ns for pid, name, ts_ns in made if (pid, name) == (receiver.pid, "rt_sigreturn"))
+            traced = [(seen.call.ts_ns, seen.call.pid, seen.name) for seen in run]
+        made = sorted(one for one in traced if window_ns[0] <= one[0] <= window_ns[1])
+        names = Counter(name for _, pid, name in made if pid == receiver.pid)
+        begun_ns = [ts_ns for ts_ns, pid, name in made if (pid, name) == (os.getpid(), "rt_sigqueueinfo")]
+        done_ns = [ts_ns for ts_ns, pid, name in made if (pid, name) == (receiver.pid, "rt_sigreturn")]
         taken_ns = [done - begun for begun, done in zip(begun_ns, done_ns)]
         return Struck(receiver.pid, sent, places, code, dict(names), taken_ns)
 
