@@ -43,7 +43,7 @@ class Both(NamedTuple):
 
 
 class Speed(NamedTuple):
-    """What a message takes, by kind. None: not measured here."""
+    """What a message takes, by kind: those that there are here."""
 
     latency_ns: dict[str, float]  # of a byte, in the best run, where it is best: on one CPU or on two
     transfer_ns: dict[str, float]  # of MESSAGE_BYTES copied in and out again, in the best run

@@ -131,7 +131,7 @@ def _wait_until_done(pid: int) -> None:
 def _struck() -> Struck:
     pointer_bytes = _POINTER_BYTES.get(os.uname().machine)
     if pointer_bytes is None:
-        raise NotObserved("machine", machine=os.uname().machine)
+        raise NotObserved("unknown-machine", machine=os.uname().machine)
     stack = mmap.mmap(-1, STACK_BYTES)
     loop = c_loop.address(LOOP)
     places: list[int] = []
