@@ -7,7 +7,7 @@ import mmap
 import random
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -205,29 +205,31 @@ def _set(found: Inventory, identity: int) -> Channel:
     return channel(found, "sysv-sem", lambda one: one.id == str(identity))
 
 
-def _alone(semaphores: Semaphores, times: int) -> Play:
+def _alone(kinds: Sequence[Semaphores], times: int) -> Play:
     yield
-    for _ in range(times):
-        semaphores.post(0)
-        semaphores.wait(0)
+    for semaphores in kinds:
+        for _ in range(times):
+            semaphores.post(0)
+            semaphores.wait(0)
     yield
 
 
-def _calls(semaphores: Semaphores, times: int, names: tuple[str, ...]) -> int | None:
-    """Of these system calls, those of one process that uses a semaphore alone."""
+def _calls(posix: Semaphores, sysv: Semaphores, times: int) -> tuple[int | None, int | None]:
+    """System calls of one process that uses a semaphore alone, of either kind."""
     if not may_trace():
-        return None
-    with Actor(_alone, semaphores, times) as actor:
+        return None, None
+    with Actor(_alone, (posix, sysv), times) as actor:
         actor.step()
-        found = syscalls.count(filters=Filters(pid=actor.pid), during=actor.step)
-        return sum(call.calls for call in found.syscalls if call.name in names)
+        found = syscalls.count(filters=Filters(pid=actor.pid), during=actor.step).syscalls
+        calls = {call.name: call.calls for call in found}
+        return calls.get("futex", 0), calls.get("semop", 0) + calls.get("semtimedop", 0)
 
 
 def observe_semaphores() -> Synchronised:
     times = random.randint(*TIMES)
     with _posix() as posix, _sysv() as sysv:
         turns = _turns(posix), _turns(sysv)
-        calls = _calls(posix, times, ("futex",)), _calls(sysv, times, ("semop", "semtimedop"))
+        calls = _calls(posix, sysv, times)
     return Synchronised(*turns, _waiting(), times, *calls)
 
 
