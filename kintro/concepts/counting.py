@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, NotObserved, Picture, judged
-from kintro.concepts.family import existing, init_of_namespace, require_host_pids
-from kintro.concepts.scene import Actor, Play
+from kintro.concepts.family import existing, init_of_namespace
+from kintro.concepts.scene import Actor, Play, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle
 from kintro.observers.lifecycle_records import Fork

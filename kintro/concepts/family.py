@@ -12,7 +12,6 @@ from typing import Any
 from kintro.concepts.experiment import NotObserved
 from kintro.concepts.scene import LIFE_S, Actor, Play
 from kintro.errors import EX_UNAVAILABLE, KintroError
-from kintro.sources import host
 from kintro.sources.ancestors import missing, read_chain
 from kintro.sources.processes import Process
 
@@ -20,12 +19,6 @@ WAIT_S = 10.0
 _CLONE_NEWUSER, _CLONE_NEWPID = 0x10000000, 0x20000000  # include/uapi/linux/sched.h
 _PAUSE_S = 0.0005
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def require_host_pids() -> None:
-    """Where pids are not those of the kernel's events and records, nothing is observed."""
-    if not host.in_initial_pid_namespace():
-        raise NotObserved("container")
 
 
 def init_of_namespace(play: Callable[..., Play], *arguments: Any) -> Play:

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, Picture, judged
-from kintro.concepts.family import WAIT_S, require_host_pids
-from kintro.concepts.scene import Actor, Play
+from kintro.concepts.family import WAIT_S
+from kintro.concepts.scene import Actor, Play, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle, lifecycle_text
 from kintro.observers.lifecycle_records import Fork

@@ -16,11 +16,10 @@ from kintro.concepts.family import (
     WAIT_S,
     existing,
     init_of_namespace,
-    require_host_pids,
     survivor,
     wait_until,
 )
-from kintro.concepts.scene import Actor, Play
+from kintro.concepts.scene import Actor, Play, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle, lifecycle_text
 from kintro.observers.lifecycle_records import Event, Fork, Reparent

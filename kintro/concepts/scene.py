@@ -11,6 +11,7 @@ from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from kintro.concepts.experiment import NotObserved
 from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources import host
 
@@ -84,11 +85,9 @@ def die_with_parent(life_s: int = LIFE_S) -> None:
 
 
 def require_host_pids() -> None:
-    """KintroError in a container with pids of its own, where the kernel's events carry other numbers."""
+    """Where pids are not those of the kernel's events and records, nothing is observed."""
     if not host.in_initial_pid_namespace():
-        raise KintroError(
-            "this is a container with pids of its own", "run kintro on the host", EX_UNAVAILABLE
-        )
+        raise NotObserved("container")
 
 
 def drop_rights(user: int = NOBODY) -> None:

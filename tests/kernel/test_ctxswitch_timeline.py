@@ -158,11 +158,11 @@ def test_a_tid_that_is_used_again_is_another_task(tmp_path: Path) -> None:
     [tasks] = query(timeline.read_bytes(), TASKS.format(end_ns=of(summary)[1]))
     ours = [task for task in summary["tasks"] if task["tid"] == wanted]
     again = [task for task in tasks if task["tid"] == wanted]
-    assert len(again) == len(ours) == 10 == len({task["start_time_ns"] for task in ours})
+    assert len(ours) == 10 == len({task["start_time_ns"] for task in ours})
     found, counted = (
         Counter((t["pid"], t["switches"], t["on_cpu_ns"]) for t in part) for part in (again, ours)
     )
-    assert found == counted
+    assert counted <= found  # others may have had that tid meanwhile
 
 
 def test_chromes_trace_events(tmp_path: Path, switcher: str) -> None:
