@@ -213,8 +213,9 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
     assert constant("probes/record.h", r"^    HELD = (\d+),") == thread_records.HELD
-    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT", "TOLD_BITS"):
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT"):
         assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
+    assert constant("probes/open_files.h", r"^#define TOLD_BITS (\d+)\b") == calls_records.TOLD_BITS
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
 
@@ -235,7 +236,7 @@ def test_what_the_probe_of_calls_is_told_in_c_and_in_python() -> None:
     )
     names = re.findall(r"\b[A-Z_]+\b", kinds)
     assert [getattr(syscall_signatures, name) for name in names] == list(range(len(names)))
-    assert constant("probes/calls.h", r"^#define STRING_MAX (\d+)\b") == syscall_signatures.STRING_MAX
+    assert constant("probes/open_files.h", r"^#define STRING_MAX (\d+)\b") == syscall_signatures.STRING_MAX
     in_c = dict(re.findall(r"\b([A-Z_]+) = (\d+)\b", "".join(bits)))
     del in_c["INTRODUCED"], in_c["MOVING"]  # the probe's own
     assert in_c == {name: str(getattr(calls_records, name)) for name in in_c} and len(in_c) == 12
