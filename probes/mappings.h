@@ -19,10 +19,10 @@ static inline struct vm_area_struct *mapping_at(u64 address)
     READ(mm, task, mm);
     /* The root is the last member. */
     bpf_probe_read_kernel(&entry, 8, (char *)&mm->mm_mt + sizeof(mm->mm_mt) - 8);
+    if ((entry & 3) != 2) /* xa_is_node: else a single mapping */
+        return NULL;
     for (int depth = 0; depth < MAPLE_DEPTH; depth++) {
         u64 node = entry & ~0xffULL, type = entry >> 3 & 0xf, pivot;
-        if ((entry & 3) != 2 || entry <= 4096) /* xa_is_node */
-            break;
         u32 pivots = type == MAPLE_ARANGE ? MAPLE_ARANGE_PIVOTS : MAPLE_RANGE_PIVOTS, slot;
         for (slot = 0; slot < MAPLE_RANGE_PIVOTS; slot++) {
             if (slot >= pivots)
