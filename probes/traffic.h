@@ -213,4 +213,5 @@ struct address_scratch {
 };
 BPF_ARRAY(socket_scratch, struct socket_scratch, CPUS);
 BPF_ARRAY(address_scratch, struct address_scratch, CPUS);
+BPF_ARRAY(timers, u32, CPUS); /* handlers of timers that run on each CPU */
 BPF_PROG_ARRAY(tails, 5);
