@@ -7,7 +7,7 @@
 #define MQUEUE_MAGIC 0x19800202
 #define S_IFMT 0170000
 #define S_IFIFO 0010000
-#define FMODE_WRITE 0x2      /* include/linux/fs.h */
+#define FMODE_WRITE 0x2       /* include/linux/fs.h */
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
 /* include/uapi/linux/futex.h */

@@ -1,6 +1,7 @@
 /* The names of the open files that a call's descriptors refer to: told once, and again when they change.
  *
- * Whoever includes this has a ring `file`, a map `tails`, and a thread_record with `ts_ns`, `files`, `unknown`.
+ * Whoever includes this has a ring `file`, a map `tails`, and a thread_record with `ts_ns`, `files`,
+ * `unknown`.
  */
 #define NSFS_MAGIC 0x6e736673 /* include/uapi/linux/magic.h */
 

@@ -1,11 +1,11 @@
-/* Inter-process communication, call by call: who, through which channel, how many bytes, how long asleep in it,
- * whom it woke; and signals, from where they are generated to where they arrive.
+/* Inter-process communication, call by call: who, through which channel, how many bytes, how long asleep in
+ * it, whom it woke; and signals, from where they are generated to where they arrive.
  *
  * A call on a channel is sent when it returns. What its descriptors refer to is looked up in the kernel when
  * it begins; calls on regular files and the like are left out there.
  *
- * Cost: about 100 ns for a call that is none of these, 800 for one that is (script/bench ipc_traced). 144 bytes
- * for each possible thread.
+ * Cost: about 100 ns for a call that is none of these, 800 for one that is (script/bench ipc_traced). 144
+ * bytes for each possible thread.
  *
  * Parameters beside those of kintro.h: those of record.h.
  */
@@ -28,7 +28,7 @@ static inline void send(struct thread_record *record, struct end *end, u32 tid, 
     event->ended_ns = ended_ns;
     event->ts_ns = flags & EARLY ? 0 : record->ts_ns;
     event->ret = ret;
-    event->bytes = bytes;
+    event->size_bytes = bytes;
     event->blocked_ns = record->blocked_ns;
     event->channel = end->channel;
     event->other = end->other;
@@ -114,8 +114,7 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     }
     if (!spec || !spec->works_on || !counts(record))
         return 0;
-    bpf_probe_read_kernel(registers, sizeof(registers),
-                          &((struct pt_regs *)ctx->args[0])->FIRST_REGISTER);
+    bpf_probe_read_kernel(registers, sizeof(registers), &((struct pt_regs *)ctx->args[0])->FIRST_REGISTER);
     begin(record);
     record->nr = nr;
     record->ts_ns = bpf_ktime_get_ns();
@@ -295,80 +294,4 @@ int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-/* Whom a timer wakes meanwhile, nobody's call has woken. */
-static inline void in_timer(u32 change)
-{
-    u32 cpu = bpf_get_smp_processor_id(), *now = timers.lookup(&cpu);
-    if (now && *now + change != ~0U) /* its entry may have been before the trace */
-        *now += change;
-}
-
-int tp_hrtimer_expire_entry(struct bpf_raw_tracepoint_args *ctx)
-{
-    in_timer(1);
-    return 0;
-}
-
-int tp_hrtimer_expire_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-    in_timer(-1);
-    return 0;
-}
-
-int tp_timer_expire_entry(struct bpf_raw_tracepoint_args *ctx)
-{
-    in_timer(1);
-    return 0;
-}
-
-int tp_timer_expire_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-    in_timer(-1);
-    return 0;
-}
-
-static inline void wakes_up(struct thread_record *record, u64 now_ns)
-{
-    u64 since_ns = record->since_ns;
-    if (since_ns) {
-        record->since_ns = 0;
-        record->blocked_ns += now_ns - since_ns;
-    }
-}
-
-int tp_sched_waking(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct task_struct *task = (struct task_struct *)ctx->args[0];
-    u32 tid = 0, flags = 0, own = LOAD(CURRENT(), pid), cpu = bpf_get_smp_processor_id();
-    u32 *in_timers = timers.lookup(&cpu);
-    struct thread_record *record;
-
-    READ(tid, task, pid);
-    record = threads.lookup(&tid);
-    if (record && record->flags & OPEN)
-        wakes_up(record, bpf_ktime_get_ns());
-    record = threads.lookup(&own);
-    if (record && record->flags & OPEN && tid != own && in_timers && !*in_timers) {
-        READ(flags, task, flags);
-        if (!(flags & PF_KTHREAD))
-            record->wakes++;
-    }
-    return 0;
-}
-
-/* Asleep until it is woken; or, should the waker not be seen, until it runs again. */
-int tp_sched_switch(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct task_struct *prev = CURRENT(), *next = (struct task_struct *)ctx->args[2];
-    u32 tid = LOAD(prev, pid);
-    struct thread_record *record = threads.lookup(&tid);
-
-    if (record && record->flags & OPEN && state_of(ctx, prev))
-        record->since_ns = bpf_ktime_get_ns();
-    tid = 0;
-    READ(tid, next, pid);
-    record = threads.lookup(&tid);
-    if (record && record->flags & OPEN)
-        wakes_up(record, bpf_ktime_get_ns());
-    return 0;
-}
+#include "wakes.h"

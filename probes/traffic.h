@@ -2,10 +2,10 @@
 
 #include "open_files.h"
 
-#define CALLS 512       /* what is told of each call, by its number */
-#define SUN_PATH_AT 2   /* offset in struct sockaddr_un, include/uapi/linux/un.h */
+#define CALLS 512     /* what is told of each call, by its number */
+#define SUN_PATH_AT 2 /* offset in struct sockaddr_un, include/uapi/linux/un.h */
 #define SOCKADDR_MAX 110
-#define VECTOR_MAX 1024 /* UIO_MAXIOV, include/uapi/linux/uio.h: messages of one call */
+#define VECTOR_MAX 1024  /* UIO_MAXIOV, include/uapi/linux/uio.h: messages of one call */
 #define MMSGHDR_BYTES 64 /* sizeof(struct mmsghdr), include/linux/socket.h: a message, how long it was */
 #define MMSGHDR_LENGTH_AT 56
 
@@ -13,7 +13,7 @@
 enum {
     NO_CALL,
     ON_DESCRIPTORS,
-    ON_SYSV,   /* an id of System V */
+    ON_SYSV,    /* an id of System V */
     ON_SEGMENT, /* an address in System V's shared memory */
     ON_FUTEX,
     ON_SIGNALS, /* it takes a signal that waits */
@@ -52,10 +52,10 @@ enum { NEITHER, SEND, RECEIVE, WAIT, WAKE };
 
 enum {
     UNFINISHED = 1,
-    EARLY = 2,     /* it began before the trace */
-    PAIRED = 4,    /* `other` is the other end of a UNIX socket, and nobody else's */
-    ADDRESSED = 8, /* `other` is the number of an address_event */
-    SHARED = 16,   /* a futex by file and offset */
+    EARLY = 2,      /* it began before the trace */
+    PAIRED = 4,     /* `other` is the other end of a UNIX socket, and nobody else's */
+    ADDRESSED = 8,  /* `other` is the number of an address_event */
+    SHARED = 16,    /* a futex by file and offset */
     DATAGRAMS = 32, /* an empty message is one too */
     PEEKED = 64,
     TOWARDS = 128, /* a UNIX socket's `other` is where its datagrams go */
@@ -66,11 +66,11 @@ struct operation_event {
     u64 ended_ns; /* if it did not: when that was certain */
     u64 ts_ns;    /* of its entry; 0 if that was before the trace */
     s64 ret;
-    u64 bytes;
+    u64 size_bytes; /* moved */
     u64 blocked_ns; /* asleep */
-    u64 channel; /* inode; id of System V or of an eventfd; address of a futex */
-    u64 other;   /* see PAIRED, ADDRESSED, SHARED; of a FIFO or queue `file` of a file_event */
-    u32 dev; /* of the file system; of System V the ipc namespace */
+    u64 channel;    /* inode; id of System V or of an eventfd; address of a futex */
+    u64 other;      /* see PAIRED, ADDRESSED, SHARED; of a FIFO or queue `file` of a file_event */
+    u32 dev;        /* of the file system; of System V the ipc namespace */
     u32 tid;
     u32 pid;
     s32 fd;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 HELP = "see what passes through pipes, sockets, queues, semaphores and signals, how much and how fast"
 DESCRIPTION = """Follows inter-process communication call by call: reads and writes on pipes, FIFOs, sockets,
 message queues and eventfds, semaphores, shared memory, futexes that wait or wake, and signals from sender to
-receiver. Tells at the end, for each channel, its ends, messages, bytes, wake-ups and the time spent asleep. At
-the end what was told is compared with what the kernel began."""
+receiver. Tells at the end, for each channel, its ends, messages, bytes, wake-ups and the time spent asleep;
+what was told is compared with what the kernel began."""
 EPILOG = """examples:
   sudo kintro trace-ipc -- sh -c 'seq 100000 | wc -l'    what a pipe carried, and who waited for whom
   sudo kintro trace-ipc -d 5                    the whole system, for five seconds
@@ -29,6 +28,9 @@ EPILOG = """examples:
 With a command, kintro ends when it ends and leaves with its exit status (128 + n after signal n)."""
 
 
+LINES = 40  # of a table, unless -n says otherwise
+
+
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     tracing.add_options(parser)
     add_views(parser)
@@ -38,7 +40,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 def add_views(parser: Any) -> None:
     """The options that say what is shown, live and in a replay."""
     parser.add_argument("--events", action="store_true", help="also a line for each operation and signal")
-    parser.add_argument("-n", "--top", type=tracing.number, metavar="N", help="of channels, only the first N")
+    parser.add_argument(
+        "-n", "--top", type=tracing.number, metavar="N", help=f"only the first N channels (table: {LINES})"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,7 +108,7 @@ class _View:
         begin_ns: int,
         out: Output,
     ) -> None:
-        from kintro.observers import traffic, traffic_text
+        from kintro.observers import traffic, traffic_json, traffic_text
         from kintro.observers.traffic_signals import Signal
         from kintro.renderers import jsonl, terminal
 
@@ -116,7 +120,7 @@ class _View:
             if not self._tells_events:
                 continue
             if args.json:
-                out.line(jsonl.line(traffic_text.as_json(event)))
+                out.line(jsonl.line(traffic_json.as_json(event)))
                 continue
             if not headed:
                 out.line(terminal.heading(traffic_text.COLUMNS, None, out.colour))
@@ -125,12 +129,17 @@ class _View:
             out.line(terminal.line(traffic_text.COLUMNS, row, None, out.colour))
         result = traffic.summary(self.sums.operations, self.sums.signals, counts())
         channels, signals = self.sums.channels(self.channels), self.sums.signal_sums()
-        shown = list(itertools.islice(channels, args.top))
+        top = args.top or (None if args.json else LINES)
+        shown = channels[:top]
         if args.json:
-            out.line(jsonl.line(traffic_text.summary_json(result, shown, signals, self.sums.folded)))
+            out.line(jsonl.line(traffic_json.summary_json(result, shown, signals, self.sums.folded)))
             return
-        for line in traffic_text.table_lines(shown, signals, result.duration_ns, out.width, out.colour):
+        for line in traffic_text.channel_lines(shown, result.duration_ns, out.width, out.colour):
             out.line(line)
         if len(shown) < len(channels):
             out.line(f"and {len(channels) - len(shown)} more channels")
+        for line in traffic_text.signal_lines(signals[:top], out.width, out.colour):
+            out.line(line)
+        if top is not None and len(signals) > top:
+            out.line(f"and {len(signals) - top} more kinds of signals")
         out.line(terminal.styled(traffic_text.summary_line(result, len(channels)), "title", out.colour))

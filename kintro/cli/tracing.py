@@ -194,11 +194,11 @@ def run(
         if saver is not None or columnar:
             from kintro.sources.columns import Columns
 
-            takers = [take for take in (saver and saver.write, taken) if take is not None]
-
             def each(batch: Mapping[str, Any]) -> None:
-                for take in takers:
-                    take(batch)
+                if saver is not None:
+                    saver.write(batch)
+                if taken is not None:
+                    taken(batch)
 
             order = Columns(kinds.DECODE, kinds.dtypes(), each, listed)
 

@@ -17,7 +17,6 @@ from kintro.observers.calls import path_of
 from kintro.observers.calls_records import File
 from kintro.observers.traffic_records import (
     ADDRESSED,
-    EVENTFD,
     FIFO,
     FUTEX,
     KINDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from kintro.observers.traffic_records import (
     WAIT,
     WAKE,
 )
-from kintro.sources import host, netlink, setns, sysvipc
+from kintro.sources import netlink, setns, sysvipc
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.syscall_names import syscall_names
 

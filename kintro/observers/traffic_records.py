@@ -92,7 +92,7 @@ class Operation(NamedTuple):
     ended_ns: int  # when it returned; if it did not, when that was certain
     ts_ns: int  # when it began; 0 if that was before the trace
     ret: int
-    bytes: int
+    size_bytes: int  # moved
     blocked_ns: int  # asleep, from when it left its CPU until it was woken
     channel: int  # inode, id, address
     other: int  # see PAIRED, ADDRESSED, SHARED; of a FIFO or queue `file` of a File

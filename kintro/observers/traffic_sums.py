@@ -48,8 +48,8 @@ class Amounts(NamedTuple):
     took_max_ns: int = 0
 
     def plus(self, other: Amounts) -> Amounts:
-        *sums, longest = map(sum, zip(self, other, strict=True))
-        return Amounts(*sums, max(self.took_max_ns, other.took_max_ns) if longest else 0)
+        sums = Amounts._make(map(sum, zip(self, other, strict=True)))
+        return sums._replace(took_max_ns=max(self.took_max_ns, other.took_max_ns))
 
 
 class Part(NamedTuple):
@@ -91,7 +91,7 @@ class SignalSums(NamedTuple):
     number: int
     sender: tuple[int, bytes | None] | None  # pid, comm; None: the kernel, or not known
     receiver: tuple[int, bytes | None]
-    count: int
+    times: int
     actions: dict[str | None, int]  # None: not arrived
     latency_ns: int  # of those whose generation and arrival were seen
     latency_max_ns: int
@@ -140,7 +140,7 @@ class Sums:
             one.number,
             sender if key[2] else None,
             receiver if key[2] else (0, None),
-            known.count + 1,
+            known.times + 1,
             known.actions | {one.action: known.actions.get(one.action, 0) + 1},
             known.latency_ns + (latency_ns or 0),
             max(known.latency_max_ns, latency_ns or 0),
@@ -149,7 +149,7 @@ class Sums:
 
     def signal_sums(self) -> list[SignalSums]:
         """Those with most signals first."""
-        return sorted(self._signals.values(), key=lambda one: (-one.count, one.number))
+        return sorted(self._signals.values(), key=lambda one: (-one.times, one.number))
 
     def channels(self, names: Channels) -> list[ChannelSums]:
         """By what they are called: those with most bytes, then most calls, first."""
@@ -167,9 +167,7 @@ class Sums:
             part = parts.setdefault((pid, fd), [Amounts(), Amounts(), Amounts()])
             way = 0 if direction == SEND else 1 if direction == RECEIVE else 2
             part[way] = part[way].plus(amounts)
-        sums = [
-            ChannelSums(name, tuple(self._parts(parts)), space) for (name, space), parts in found.items()
-        ]
+        sums = [ChannelSums(name, tuple(self._parts(parts)), space) for (name, space), parts in found.items()]
         return sorted(sums, key=_order)
 
     def _parts(self, parts: dict[tuple[int, int], list[Amounts]]) -> Iterator[Part]:
@@ -201,9 +199,7 @@ def _groups(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
     if all(np.array_equal(column[first][inverse], column) for column in columns):
         return first, inverse
-    _, first, inverse = np.unique(
-        np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True
-    )
+    _, first, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True)
     return first, inverse.reshape(-1)
 
 
@@ -224,7 +220,7 @@ def _amounts(batch: np.ndarray, inverse: np.ndarray, number: int) -> Iterator[Am
         np.bincount(inverse, minlength=number).tolist(),
         total(finished & (batch["ret"] < 0)),
         total(~finished),
-        *(total(batch[name].astype(np.int64)) for name in ("messages", "bytes", "wakes", "blocked_ns")),
+        *(total(batch[name].astype(np.int64)) for name in ("messages", "size_bytes", "wakes", "blocked_ns")),
         total(took),
         longest.tolist(),
     )

@@ -84,6 +84,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
         "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm",
         "files", "nsproxy", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "files", "nsproxy", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
         "__state?", "state?", "sched_info",
     ),
 }  # fmt: skip

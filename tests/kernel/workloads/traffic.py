@@ -269,7 +269,7 @@ def anna_udp(shared):
         sender.sendto(b"u" * 64, there)
     sender.connect(there)
     Messages(5, 40).send(sender.fileno())
-    name = "%s:%d" % there
+    name = "{}:{}".format(*there)
     did("udp", fd=sender.detach(), id=None, name=name, sent=[COUNT + 5, 64 * COUNT + 200], received=[0, 0])
     step("udp sent").done()
 
@@ -284,7 +284,8 @@ def bert_udp(shared):
         assert len(receiver.recv(100)) == 64
     step("udp sent").wait()
     Messages(5, 100).receive(receiver.fileno())
-    did("udp", fd=receiver.fileno(), id=str(inode(receiver.fileno())), name="%s:%d" % receiver.getsockname(),
+    name = "{}:{}".format(*receiver.getsockname())
+    did("udp", fd=receiver.fileno(), id=str(inode(receiver.fileno())), name=name,
         sent=[0, 0], received=[COUNT + 5, 64 * COUNT + 200])  # fmt: skip
     receiver.detach()
 
