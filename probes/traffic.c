@@ -88,6 +88,7 @@ static inline void begin(struct thread_record *record)
     record->blocked_ns = record->since_ns = 0;
     record->wakes = 0;
     record->unknown = 0;
+    record->taken = 0;
     record->pid = bpf_get_current_pid_tgid() >> 32;
 }
 
@@ -184,17 +185,6 @@ int tail_4(struct bpf_raw_tracepoint_args *ctx)
 
     if (record)
         send_all(record, tid, record->ended_ns, ctx->args[1], record->ending);
-    return 0;
-}
-
-/* A call that takes signals. */
-int tail_2(struct bpf_raw_tracepoint_args *ctx)
-{
-    u32 tid = bpf_get_current_pid_tgid();
-    struct thread_record *record = threads.lookup(&tid);
-
-    if (record)
-        take(record, ctx->args[1], bpf_ktime_get_ns());
     return 0;
 }
 

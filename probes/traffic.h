@@ -177,6 +177,7 @@ struct thread_record {
     u32 pid;
     u32 wakes;
     u32 nr;
+    u32 taken; /* signals told so far of those that the call took */
     u16 flags;
     u8 unknown; /* bits of files that have to be told */
     u8 bytes_in;
