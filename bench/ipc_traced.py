@@ -1,9 +1,10 @@
 """What it costs a message through a pipe that it is traced: kintro beside its peers.
 
-`perf bench sched pipe` sends a token to and fro between two processes, both on one CPU: a turn is two messages,
-two reads that sleep and two writes that wake. Each tool runs it. kintro tells for each pipe and each end the
-messages, bytes, wake-ups and the time asleep; strace writes a line for each call, which kintro does with --events;
-bpftrace adds up bytes by process. Time is the load's own, from its first turn to its last. All take turns.
+`perf bench sched pipe` sends a token to and fro between two processes, both on one CPU: a turn is two
+messages, two reads that sleep and two writes that wake. Each tool runs it. kintro tells for each end of each
+pipe the messages, bytes, wake-ups and the time asleep; strace writes a line for each call, which kintro does
+with --events; bpftrace adds up bytes by process. Time is the CPU time of the two processes, without what the
+tools do in their own; beside it, what passes on the clock, in which strace's own work shows. All take turns.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ SUMS = (
     '/comm == "perf" && args->ret > 0/ { @[probe, pid] = count(); @bytes[probe, pid] = sum(args->ret); }'
 )
 FEWER = 20  # so many times fewer turns under strace
+LOAD = """
+import resource, subprocess, sys
+print(subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True, check=True).stdout)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print("CPU time:", used.ru_utime + used.ru_stime)
+"""
 
 
 def tools(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -39,15 +46,16 @@ def tools(folder: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def turn_ns(before: tuple[str, ...], load: list[str], turns: int) -> float:
-    """Nanoseconds of time for a turn of the load."""
+def turn_ns(before: tuple[str, ...], load: list[str], turns: int) -> tuple[float, float]:
+    """Nanoseconds for a turn of the load: CPU time, and on the clock."""
     command = [*load, str(turns)]
     argv = [*before, " ".join(command)] if before[-1:] == ("-c",) else [*before, *command]
     done = subprocess.run(argv, capture_output=True, text=True, env=peers.environment())
-    found = re.search(r"Total time: ([\d.]+) \[sec\]", done.stdout)
-    if found is None:
+    clock = re.search(r"Total time: ([\d.]+) \[sec\]", done.stdout)
+    used = re.search(r"CPU time: ([\d.]+)", done.stdout)
+    if clock is None or used is None:
         raise RuntimeError((done.stderr.strip().splitlines() or ["it does not run"])[-1])
-    return 1e9 * float(found[1]) / turns
+    return 1e9 * float(used[1]) / turns, 1e9 * float(clock[1]) / turns
 
 
 def carried(folder: Path) -> tuple[int, int]:
@@ -66,14 +74,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="with each tool (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=100_000, help="in one run (default: %(default)s)")
     args = parser.parse_args()
-    load = ["taskset", "-c", str(max(os.sched_getaffinity(0))), "perf", "bench", "sched", "pipe", "-l"]
+    bench = ["taskset", "-c", str(max(os.sched_getaffinity(0))), "perf", "bench", "sched", "pipe", "-l"]
     machine = peers.machine()
     peers.mount_tracefs()
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[tuple[float, float]]] = {}
     notes: dict[str, str] = {}
     told = lost = 0
     with tempfile.TemporaryDirectory(prefix="kintro-bench-", dir="/dev/shm") as name:
-        watchers = tools(Path(name))
+        watchers, script = tools(Path(name)), Path(name, "load.py")
+        script.write_text(LOAD)
+        load = [peers.PYTHON, "-S", "-E", str(script), *bench]
         for number in range(1, args.runs + 1):
             for tool, before in watchers.items():
                 if tool in notes:
@@ -85,32 +95,33 @@ def main() -> None:
                     continue
                 if tool == "kintro":
                     told, lost = told + carried(Path(name))[0], lost + carried(Path(name))[1]
-                peers.progress(f"{number}/{args.runs} {tool}: {taken_ns:,.0f} ns")
+                peers.progress(
+                    f"{number}/{args.runs} {tool}: {taken_ns[0]:,.0f} ns, {taken_ns[1]:,.0f} on the clock"
+                )
                 found.setdefault(tool, []).append(taken_ns)
-    middle = {tool: statistics.median(values) for tool, values in found.items()}
+    middle = {tool: statistics.median(used for used, _ in values) for tool, values in found.items()}
     added = {tool: (value - middle["untraced"]) / MESSAGES_PER_TURN for tool, value in middle.items()}
-    rows = [
-        [
-            tool,
-            f"`{' '.join(Path(word).name if word == peers.KINTRO else word for word in watchers[tool])} LOAD`"
-            .replace(name, "…") if tool != "untraced" else "",
-            peers.spread(values),
-            f"{added[tool]:,.0f}",
-            f"{added[tool] / added['kintro']:.2f}" if added.get("kintro") else "",
-        ]
-        for tool, values in sorted(found.items(), key=lambda item: middle[item[0]])
-    ]  # fmt: skip
+    rows = []
+    for tool, values in sorted(found.items(), key=lambda item: middle[item[0]]):
+        words = [Path(word).name if word == peers.KINTRO else word for word in watchers[tool]]
+        rows.append(
+            [
+                tool,
+                f"`{' '.join([*words, 'LOAD'])}`".replace(name, "…") if words else "",
+                peers.spread([used for used, _ in values]),
+                f"{added[tool]:,.0f}",
+                f"{added[tool] / added['kintro']:.2f}" if added.get("kintro") else "",
+                peers.spread([clock for _, clock in values]),
+            ]
+        )
     wanted = args.runs * args.turns * MESSAGES_PER_TURN * 2
     print(f"### A message through a pipe that is traced\n\n{machine}")
-    print(f"- {args.runs} runs of each, taking turns: LOAD is `{' '.join(load)} {args.turns}`")
+    print(f"- {args.runs} runs of each, taking turns: LOAD is `{' '.join(bench)} {args.turns}`")
     print(f"- kintro told {told:,} messages of {wanted:,}, sent and received; lost {lost:,}\n")
     headers = [
-        "tool",
-        "command",
-        "ns for a turn, median (min–max)",
-        "ns added to a message",
-        "times kintro's",
-    ]
+        "tool", "command", "CPU ns for a turn, median (min–max)", "added to a message", "times kintro's",
+        "ns on the clock",
+    ]  # fmt: skip
     print(peers.table(headers, rows, notes))
 
 
