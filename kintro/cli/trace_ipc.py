@@ -142,4 +142,4 @@ class _View:
             out.line(line)
         if top is not None and len(signals) > top:
             out.line(f"and {len(signals) - top} more kinds of signals")
-        out.line(terminal.styled(traffic_text.summary_line(result, len(channels)), "title", out.colour))
+        out.remark(traffic_text.summary_line(result, len(channels)))

@@ -84,10 +84,12 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
         "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm",
         "files", "nsproxy", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
-        "files", "nsproxy", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
         "__state?", "state?", "sched_info",
     ),
 }  # fmt: skip
+
+# Of subsystems that a kernel may lack or have as a module: then only a probe that reads them does not compile.
+MAY_BE_MISSING = ("eventfd_ctx", "unix_address", "unix_sock")
 
 # Raw tracepoints whose number of arguments changed: probes see <NAME>_ARGS.
 TRACEPOINTS = ("sched_process_exit", "sched_switch")
@@ -132,6 +134,8 @@ def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -
     """
     parts = [f"struct {name};" for name in members]
     for name, wanted in members.items():
+        if name in MAY_BE_MISSING and btf.find(name, STRUCT) is None:
+            continue
         type_id = btf.struct_id(name)
         known = {member: (offset, its_type) for member, offset, its_type in btf.members(type_id)}
         missing = [m for m in wanted if not m.endswith("?") and m not in known]
