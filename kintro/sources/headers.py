@@ -88,7 +88,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-# Of subsystems that a kernel may lack or have as a module: then only a probe that reads them does not compile.
+# Of subsystems that a kernel may lack or have as a module: then only who reads them does not compile.
 MAY_BE_MISSING = ("eventfd_ctx", "unix_address", "unix_sock")
 
 # Raw tracepoints whose number of arguments changed: probes see <NAME>_ARGS.
