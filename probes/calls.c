@@ -127,26 +127,14 @@ static inline void only_left(struct bpf_raw_tracepoint_args *ctx, struct thread_
         count(refused);
         return;
     }
-    record->nr = -1;
-#ifdef HAVE_PT_REGS_ORIG_AX
-    u64 nr = 0;
-    READ(nr, regs, orig_ax);
-    record->nr = nr;
-#endif
-#ifdef HAVE_PT_REGS_SYSCALLNO
-    s32 nr = 0;
-    READ(nr, regs, syscallno);
-    record->nr = nr;
-#endif
+    record->nr = number_at_exit(regs);
     if (is_compat(CURRENT()))
         record->flags |= COMPAT_CALL;
     spec = spec_of(record);
     if (!spec || !(spec->flags & TRACED))
         return;
     read_arguments(record, regs);
-#ifdef HAVE_PT_REGS_ORIG_X0 /* arm64: the result is in its place */
-    READ(record->registers[ARG0], regs, orig_x0);
-#endif
+    first_argument_at_exit(record->registers, regs);
     record->ts_ns = 0;
     record->pid = bpf_get_current_pid_tgid() >> 32;
     record->flags |= INTRODUCED;

@@ -1,13 +1,13 @@
 /* What calls.c sends, keeps, and is told. */
 
+#include "open_files.h"
+
 #define SLOTS 1024      /* what is told of each call, by its number */
 #define OTHER_SLOT 511  /* all numbers from here on */
 #define COMPAT_SLOT 512 /* 32-bit calls, whose numbers mean something else, from here on */
 #define ARGUMENTS 6
-#define STRING_MAX 4096 /* PATH_MAX; bytes of one argument */
 #define BYTES_MAX 512   /* of one that is not text */
 #define STRINGS_MAX 128 /* texts of an argv */
-#define DEPTH_MAX 40    /* names in a path, and mounts */
 
 /* What is fetched for an argument, as in observers/syscall_signatures.py. */
 enum {
@@ -86,24 +86,6 @@ struct text_event {
     char data[];
 };
 
-/* Of the address of a struct file the upper 16 bits are those of all of the kernel's own memory, the lower 6
- * are 0: include/linux/slab.h, SLAB_HWCACHE_ALIGN. In their place is the number of the telling. */
-#define ALIGNED_BITS 6
-#define TOLD_BITS 22
-
-/* An open file that has not been told yet, or has another name now. Its path: names from the last to the
- * first, each with a NUL behind it. */
-struct file_event {
-    u64 ts_ns;
-    u64 file; /* by TOLD_BITS the address of its struct file, and a number that is another each time */
-    u64 inode;
-    u64 magic; /* of its file system: linux/magic.h */
-    u32 mode;
-    u16 deleted;
-    u16 cut;
-    char data[];
-};
-
 /* A thread that makes its first call, or has another name now. */
 struct thread_event {
     u64 ts_ns;
@@ -141,6 +123,7 @@ struct thread_record {
 };
 
 #include "record.h"
+#include "registers.h"
 
 enum {
     OPEN = 32,       /* a call is under way */
@@ -149,47 +132,16 @@ enum {
     MOVING = 256, /* the call under way is one that MOVES */
 };
 
-/* By what a file's name is known to have changed. */
-struct known {
-    u64 mount;
-    u64 dentry;
-    u64 parent;
-    u64 name;
-    u64 inode;
-    u64 unhashed;
-    u64 moves;
-    u64 told_as; /* `file` of the event */
-};
-BPF_ARRAY(files_told, u64, 1);
-/* Calls of all processes that have moved folders or mounts: files below have other paths. */
-BPF_ARRAY(moves, u64, 1);
-BPF_TABLE("lru_hash", u64, struct known, told, 16384); /* by address of the struct file */
-
 struct text_scratch {
     struct text_event event;
     char data[2 * STRING_MAX];
 };
-struct file_scratch {
-    struct file_event event;
-    char data[2 * STRING_MAX];
-};
 BPF_ARRAY(text_scratch, struct text_scratch, CPUS);
-BPF_ARRAY(file_scratch, struct file_scratch, CPUS);
 BPF_PROG_ARRAY(tails, 4);
-
-/* Where the arguments are in `registers`, which are saved as they lie in pt_regs. */
-#ifdef HAVE_PT_REGS_R10 /* x86-64: r10 r9 r8 ax cx dx si di */
-#define FIRST_REGISTER r10
-enum { ARG0 = 7, ARG1 = 6, ARG2 = 5, ARG3 = 0, ARG4 = 2, ARG5 = 1 };
-#else /* arm64: x0 to x7 */
-#define FIRST_REGISTER regs
-enum { ARG0, ARG1, ARG2, ARG3, ARG4, ARG5 };
-#endif
 
 static inline u64 argument_of(struct thread_record *record, u32 place)
 {
-    u32 packed = ARG0 | ARG1 << 4 | ARG2 << 8 | ARG3 << 12 | ARG4 << 16 | ARG5 << 20;
-    return record->registers[packed >> (place & 7) * 4 & 7];
+    return argument_in(record->registers, place);
 }
 
 static inline struct spec *spec_of(struct thread_record *record)

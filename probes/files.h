@@ -1,28 +1,20 @@
-/* The names of the open files that a call's descriptors refer to: told once, and again when they change. */
-
+/* The names of the open files that a call's descriptors refer to: told once, and again when they change.
+ *
+ * Whoever includes this has a ring `file`, a map `tails`, and a thread_record with `ts_ns`, `files`,
+ * `unknown`.
+ */
 #define NSFS_MAGIC 0x6e736673 /* include/uapi/linux/magic.h */
 
 /* The struct file of a descriptor; the record is told of it, and whether user space has to be. */
 static inline void look_up(struct thread_record *record, u32 place, s32 fd)
 {
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    struct files_struct *files = NULL;
-    struct fdtable *table = NULL;
     struct inode *inode = NULL;
     struct dentry *dentry;
     struct known now = {}, *before;
     struct path path = {};
-    void *slots = NULL;
-    u32 size = 0, zero = 0;
-    u64 file = 0, *moved = moves.lookup(&zero), *number = files_told.lookup(&zero);
+    u32 zero = 0;
+    u64 file = file_at(fd), *moved = moves.lookup(&zero), *number = files_told.lookup(&zero);
 
-    READ(files, task, files);
-    READ(table, files, fdt);
-    READ(size, table, max_fds);
-    if ((u32)fd >= size)
-        return;
-    READ(slots, table, fd);
-    bpf_probe_read_kernel(&file, sizeof(file), slots + (u64)(u32)fd * 8);
     if (!file)
         return;
     READ(path, (struct file *)file, f_path);

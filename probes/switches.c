@@ -22,6 +22,7 @@
 #include "current.h"
 #include "buckets.h"
 #include "switches.h"
+#include "state.h"
 #include "tasks.h"
 #include "turns.h"
 

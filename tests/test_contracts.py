@@ -22,6 +22,7 @@ from kintro.observers import (
     syscalls_records,
     task_records,
     thread_records,
+    traffic_records,
 )
 from kintro.sources.kernel_memory import READS, ROOM
 from kintro.sources.probe_source import probe_text
@@ -139,6 +140,7 @@ RECORDS = {
     "switches": switches_records,
     "syscalls": syscalls_records,
     "task": task_records,
+    "traffic": traffic_records,
 }
 EVENTS = [(probe, kind) for probe, module in RECORDS.items() for kind in module.RECORDS]
 
@@ -213,8 +215,9 @@ def test_what_is_counted_of_system_calls_in_c_and_in_python() -> None:
         in_c = constant("probes/syscalls.h", rf"^#define {name} (\d+)\b")
         assert getattr(syscalls_records, name) == in_c
     assert constant("probes/record.h", r"^    HELD = (\d+),") == thread_records.HELD
-    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT", "TOLD_BITS"):
+    for name in ("SLOTS", "OTHER_SLOT", "COMPAT_SLOT", "ARGUMENTS", "RESULT"):
         assert getattr(calls_records, name) == constant("probes/calls.h", rf"^#define {name} (\d+)\b")
+    assert constant("probes/open_files.h", r"^#define TOLD_BITS (\d+)\b") == calls_records.TOLD_BITS
     assert syscalls_records.UNFINISHED == 0xFFFF
     assert "#define UNFINISHED 0xffff" in probe_text("syscalls")
 
@@ -235,10 +238,26 @@ def test_what_the_probe_of_calls_is_told_in_c_and_in_python() -> None:
     )
     names = re.findall(r"\b[A-Z_]+\b", kinds)
     assert [getattr(syscall_signatures, name) for name in names] == list(range(len(names)))
-    assert constant("probes/calls.h", r"^#define STRING_MAX (\d+)\b") == syscall_signatures.STRING_MAX
+    assert constant("probes/open_files.h", r"^#define STRING_MAX (\d+)\b") == syscall_signatures.STRING_MAX
     in_c = dict(re.findall(r"\b([A-Z_]+) = (\d+)\b", "".join(bits)))
     del in_c["INTRODUCED"], in_c["MOVING"]  # the probe's own
     assert in_c == {name: str(getattr(calls_records, name)) for name in in_c} and len(in_c) == 12
+
+
+def test_what_is_told_of_traffic_in_c_and_in_python() -> None:
+    text = REPO.joinpath("probes/traffic.h").read_text()
+    assert constant("probes/traffic.h", r"^#define CALLS (\d+)\b") == traffic_records.CALLS
+    in_c = {}
+    for body in re.findall(r"^enum \{([^}]*)\};", text, re.MULTILINE):
+        at = 0
+        for name, value in re.findall(r"\b([A-Z][A-Z_0-9]+)\b(?: = (\d+))?", re.sub(r"/\*.*?\*/", "", body)):
+            at = int(value or at)
+            in_c[name] = at
+            at += 1
+    del in_c["NO_CALL"], in_c["NOBODY"]  # 0
+    assert in_c == {name: getattr(traffic_records, name) for name in in_c} and len(in_c) == 41
+    kinds = [getattr(traffic_records, kind.upper().replace("-", "_")) for kind in traffic_records.KINDS[1:]]
+    assert kinds == list(range(1, len(kinds) + 1))
 
 
 def test_a_comm_is_copied_up_to_its_nul() -> None:

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from kintro.cli import trace_fork, trace_syscalls, tracing
+from kintro.cli import trace_fork, trace_ipc, trace_syscalls, tracing
 from kintro.errors import EX_NOINPUT, EX_USAGE, KintroError
 
 HELP = "show a saved session again"
@@ -16,16 +16,19 @@ EPILOG = """examples:
   kintro replay /tmp/s1                  as it looked live
   kintro replay /tmp/s1 --tree           of trace-fork: as a tree
   kintro replay /tmp/s2 -e file --failed of trace-syscalls: only these calls
+  kintro replay /tmp/s3 --events         of trace-ipc: with each operation
   kintro replay /tmp/s1 --json           as JSON Lines"""
 
 # Verb → the module that knows its records, the one that knows its counts, and the verb's own.
 _VERBS = {
     "trace-fork": ("lifecycle_records", "lifecycle", trace_fork),
     "trace-syscalls": ("calls_records", "calls", trace_syscalls),
+    "trace-ipc": ("traffic_records", "traffic", trace_ipc),
 }
 _OPTIONS = {
     "trace-fork": ("threads", "tree"),
     "trace-syscalls": ("expression", "failed", "slower", "timeline"),
+    "trace-ipc": ("events", "top"),
 }
 
 

@@ -121,9 +121,9 @@ class _View:
         return args.expression is not None or args.failed or bool(args.slower)
 
     @property
-    def listed(self) -> bool:
-        """Whether it wants to see the calls one by one."""
-        return not self._args.quiet or self._timeline is not None
+    def listed(self) -> tuple[str, ...] | None:
+        """Which records it wants to see one by one: none, or all."""
+        return None if not self._args.quiet or self._timeline is not None else ()
 
     def show(
         self,

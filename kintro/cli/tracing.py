@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -168,7 +168,8 @@ def run(
     prepare: Callable[[Any], None] = lambda trace: None,
     kept: Mapping[str, Any] | None = None,
     columnar: bool = False,
-    listed: bool = True,
+    listed: Collection[str] | None = None,
+    taken: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
     """Traces and has `show` present it; returns the exit code.
 
@@ -177,7 +178,8 @@ def run(
     `show(records, counts, begin_ns, output)`: `counts()` is known once the records are exhausted.
     `prepare(trace)`: called when all is loaded, before anything is traced.
     `kept`: what a saved session is to tell beside the records.
-    `columnar`: there may be millions of them. `listed`: whether `show` looks at the records one by one.
+    `columnar`: there may be millions of them. `listed`: the kinds that `show` looks at one by one; None: all.
+    `taken`: then called with each batch of columns, before `show` gets its records.
     """
     from kintro.cli.saving import Saver
     from kintro.sources.command import Command
@@ -192,8 +194,13 @@ def run(
         if saver is not None or columnar:
             from kintro.sources.columns import Columns
 
-            save = saver.write if saver is not None else lambda batch: None
-            order = Columns(kinds.DECODE, kinds.dtypes(), save, listed)
+            def each(batch: Mapping[str, Any]) -> None:
+                if saver is not None:
+                    saver.write(batch)
+                if taken is not None:
+                    taken(batch)
+
+            order = Columns(kinds.DECODE, kinds.dtypes(), each, listed)
 
         def ready() -> Command | None:
             """Called when all is loaded. A session takes a moment to begin, without the command."""

@@ -31,8 +31,7 @@ def columns(inventory: Inventory) -> tuple[Column, ...]:
 def row(channel: Channel) -> tuple[Cell, ...]:
     """A line: kind, id, what waits in it (of memory: its size), who takes part and what it is called."""
     meaning = "" if channel.is_between else "faint"
-    who = _who(channel)
-    told = " ".join(part for part in (who, _what(channel)) if part)
+    told = " ".join(part for part in (who(channel), _what(channel)) if part)
     size = "" if channel.bytes is None else short_size(channel.bytes)
     messages = "" if channel.messages is None else str(channel.messages)
     waits = bool(channel.messages) or (bool(channel.bytes) and channel.kind not in _MEMORY)
@@ -45,7 +44,8 @@ def row(channel: Channel) -> tuple[Cell, ...]:
     )
 
 
-def _who(channel: Channel) -> str:
+def who(channel: Channel) -> str:
+    """Its ends as `anna (1) fd 5 → bert (2) fd 4`."""
     sources = [end for end in channel.endpoints if end.role in _FROM]
     sinks = [end for end in channel.endpoints if end.role in _TO]
     others = [end for end in channel.endpoints if end.role not in (*_FROM, *_TO)]

@@ -5,7 +5,7 @@ The first field of each is its time, by which they are ordered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from sys import getsizeof
 
@@ -25,9 +25,9 @@ class Columns:
         decode: Mapping[str, Decode],
         dtypes: Mapping[str, np.dtype],
         save: Callable[[Batch], None] = lambda batch: None,
-        shown: bool = True,
+        shown: Collection[str] | None = None,
     ) -> None:
-        """`dtypes`: of the kinds that are decoded, at least. Not `shown`: nobody wants them as rows."""
+        """`dtypes`: of the kinds that are decoded, at least. `shown`: kinds wanted as rows; None: all."""
         self._decode, self._dtypes, self._save, self._shown = decode, dtypes, save, shown
         self._reorder = Reorder()
 
@@ -59,7 +59,9 @@ class Columns:
     def rows(self, batch: Batch) -> list[tuple[str, Row]]:
         """Saves a batch; then it is shown as rows."""
         self._save(batch)
-        return list(in_time_order(batch)) if self._shown else []
+        if self._shown is not None:
+            batch = {kind: batch[kind] for kind in batch if kind in self._shown}
+        return list(in_time_order(batch))
 
 
 @dataclass

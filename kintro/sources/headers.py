@@ -44,21 +44,36 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "rq": ("nr_switches", "clock?"),
     "sched_info": ("last_queued?",),
     "prev_cputime": ("utime", "stime"),
-    "mm_struct": ("arg_start", "arg_end"),
+    "mm_struct": ("arg_start", "arg_end", "mm_mt?"),
+    "vm_area_struct": ("vm_start", "vm_end", "vm_flags", "vm_pgoff", "vm_file"),
     "linux_binprm": ("filename",),
     "pt_regs": ("ip?", "r10?", "bx?", "bp?", "orig_ax?", "cs?", "regs?", "syscallno?", "orig_x0?", "pstate?"),
     "qstr": ("hash_len", "name"),
     "hlist_bl_node": ("pprev",),
-    "super_block": ("s_magic",),
+    "super_block": ("s_magic", "s_dev"),
     "inode": ("i_mode", "i_sb", "i_ino", "i_private"),
     "dentry": ("d_hash", "d_parent", "d_name"),
     "vfsmount": ("mnt_root",),
     "mount": ("mnt_parent", "mnt_mountpoint", "mnt"),
     "path": ("mnt", "dentry"),
-    "file": ("f_path", "f_inode"),
+    "file": ("f_path", "f_inode", "f_mode", "private_data"),
     "fdtable": ("max_fds", "fd"),
     "files_struct": ("fdt",),
+    "eventfd_ctx": ("id",),
+    "net": ("ns",),
+    "ipc_namespace": ("ns",),
+    "nsproxy": ("ipc_ns",),
+    "sock_common": (
+        "skc_addrpair", "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_family", "skc_net",
+        "skc_v6_daddr?", "skc_v6_rcv_saddr?",
+    ),
+    "sock": ("__sk_common", "sk_type", "sk_protocol", "sk_socket"),
+    "socket": ("sk", "file"),
+    "unix_address": ("len", "name"),
+    "unix_sock": ("addr", "peer"),
     "kernel_siginfo": ("si_code",),
+    "sigaction": ("sa_handler",),
+    "k_sigaction": ("sa",),
     "bpf_perf_event_data": ("addr",),
     "signal_struct": (
         "live", "thread_head", "stats_lock", "group_exit_code", "flags", "utime", "stime",
@@ -68,10 +83,13 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     "task_struct": (
         "thread_info?", "pid", "tgid", "comm", "flags", "exit_state", "exit_code", "real_parent",
         "group_leader", "children", "sibling", "thread_node", "thread_pid", "pid_links", "signal", "mm",
-        "files", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt", "__state?",
-        "state?", "sched_info",
+        "files", "nsproxy", "start_time", "se", "utime", "stime", "nvcsw", "nivcsw", "min_flt", "maj_flt",
+        "__state?", "state?", "sched_info",
     ),
 }  # fmt: skip
+
+# Of subsystems that a kernel may lack or have as a module: then only who reads them does not compile.
+MAY_BE_MISSING = ("eventfd_ctx", "unix_address", "unix_sock")
 
 # Raw tracepoints whose number of arguments changed: probes see <NAME>_ARGS.
 TRACEPOINTS = ("sched_process_exit", "sched_switch")
@@ -116,6 +134,8 @@ def kernel_structs(btf: Btf, members: Mapping[str, tuple[str, ...]] = MEMBERS) -
     """
     parts = [f"struct {name};" for name in members]
     for name, wanted in members.items():
+        if name in MAY_BE_MISSING and btf.find(name, STRUCT) is None:
+            continue
         type_id = btf.struct_id(name)
         known = {member: (offset, its_type) for member, offset, its_type in btf.members(type_id)}
         missing = [m for m in wanted if not m.endswith("?") and m not in known]

@@ -1,0 +1,46 @@
+/* The mapping at an address of the current process: by its tree of mappings, which is a maple tree since
+ * Linux 6.1 (include/linux/maple_tree.h). Before that nothing is found. It is read without a lock: what
+ * changes meanwhile may not be found. */
+
+#define MAPLE_DEPTH 8 /* more than 2^64 addresses can take */
+#define MAPLE_RANGE_PIVOTS 15
+#define MAPLE_ARANGE_PIVOTS 9
+#define MAPLE_ARANGE 3 /* enum maple_type: leaves are below 2 */
+#define VM_SHARED 0x8  /* include/linux/mm.h */
+
+static inline struct vm_area_struct *mapping_at(u64 address)
+{
+#ifdef HAVE_MM_STRUCT_MM_MT
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct vm_area_struct *mapping;
+    struct mm_struct *mm = NULL;
+    u64 entry = 0, begin = 0, end = 0;
+
+    READ(mm, task, mm);
+    /* The root is the last member. */
+    bpf_probe_read_kernel(&entry, 8, (char *)&mm->mm_mt + sizeof(mm->mm_mt) - 8);
+    if ((entry & 3) != 2) /* xa_is_node: else a single mapping */
+        return NULL;
+    for (int depth = 0; depth < MAPLE_DEPTH; depth++) {
+        u64 node = entry & ~0xffULL, type = entry >> 3 & 0xf, pivot;
+        u32 pivots = type == MAPLE_ARANGE ? MAPLE_ARANGE_PIVOTS : MAPLE_RANGE_PIVOTS, slot;
+        for (slot = 0; slot < MAPLE_RANGE_PIVOTS; slot++) {
+            if (slot >= pivots)
+                break;
+            pivot = 0;
+            bpf_probe_read_kernel(&pivot, 8, (void *)(node + 8 + 8 * slot));
+            if (address <= pivot || (slot && !pivot))
+                break;
+        }
+        bpf_probe_read_kernel(&entry, 8, (void *)(node + 8 + 8 * pivots + 8 * slot));
+        if (type < 2)
+            break;
+    }
+    mapping = (struct vm_area_struct *)entry;
+    READ(begin, mapping, vm_start);
+    READ(end, mapping, vm_end);
+    return begin <= address && address < end ? mapping : NULL;
+#else
+    return NULL;
+#endif
+}
