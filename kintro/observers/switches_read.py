@@ -22,6 +22,7 @@ from kintro.observers.switches_records import (
     Task,
     dtypes,
 )
+from kintro.observers.thread_records import comm_of
 from kintro.sources import host
 from kintro.sources.bpf_syscall import wait_for_programs
 from kintro.sources.cpu import possible_cpus
@@ -155,7 +156,7 @@ def _last_ns(cpus: np.ndarray, end_ns: int) -> int:
 def _name(row: Any) -> Name:
     tid, pid = int(row["tid"]), int(row["tgid"])
     comm = None if row["flags"] & DEAD else read_comm(pid, tid)
-    return Name(tid, pid, int(row["start_ns"]), comm or bytes(row["comm"]))
+    return Name(tid, pid, int(row["start_ns"]), comm or comm_of(row))
 
 
 def task_of(row: Any, name: Name, cpu: int | None, ts_ns: int) -> Task:

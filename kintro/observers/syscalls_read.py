@@ -92,7 +92,7 @@ def _read_processes(probe: Probe, reading: Reading, by_process: bool, np: Any) -
         process = process_key(key)
         figures = (int(row[name]) for name in ("calls", "user_ns", "kernel_ns", "runtime_ns"))
         times = (int(row[name]) * COARSE_NS for name in ("utime", "stime"))
-        reading.processes[process] = Process(process, bytes(row["comm"]), *figures, *times)
+        reading.processes[process] = Process(process, thread_records.comm_of(row), *figures, *times)
     records, tids = thread_records.read_threads(probe)
     for tid, record in zip(tids.tolist(), records):
         if record["tgid"] and not record["flags"] & thread_records.HELD:

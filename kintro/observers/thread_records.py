@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kintro.sources import host
 from kintro.sources.probe_source import c_struct
@@ -32,6 +32,11 @@ def hold(probe: Probe, tid: int) -> None:
     record = np.zeros(1, c_struct(probe.text, "thread_record").dtype)
     record["flags"] = HELD
     probe.update("threads", tid, record.tobytes())
+
+
+def comm_of(row: Any) -> bytes:
+    """The name in a record. Behind its NUL there may be the rest of an older one."""
+    return bytes(row["comm"]).partition(b"\0")[0]
 
 
 def read_threads(probe: Probe) -> tuple[np.ndarray, np.ndarray]:

@@ -158,6 +158,15 @@ def row(**figures: int) -> Any:
     return made[0]
 
 
+def test_a_name_that_was_written_over_a_longer_one() -> None:
+    """As Linux 6.1 leaves it at an exec."""
+    record = np.zeros(
+        1, [("comm", "S16"), ("flags", np.uint32), ("tid", int), ("tgid", int), ("start_ns", int)]
+    )
+    record["comm"], record["flags"] = b"sh\0tro", DEAD
+    assert switches_read._name(record[0]) == Name(0, 0, 0, b"sh")
+
+
 LIVE = USED | WANTED | SHOWN
 
 
