@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -228,3 +229,53 @@ class Comparison(NamedTuple):
     y_ticks: tuple[tuple[float, str], ...]
     tables: tuple[tuple[str, Table], ...]  # with what they tell; all figures are in them
     notes: tuple[str, ...]
+
+class Fact(NamedTuple):
+    name: str
+    label: str
+    text: str  # as people read it
+
+
+class Figure(NamedTuple):
+    """A shape in a report."""
+
+    caption: str
+    shape: Layout | Tree | Timeline | Graph | Table | Bars
+
+
+class Account(NamedTuple):
+    """Of a claim: what it says, how it was put to the test, and what came of that."""
+
+    id: str
+    claim: str
+    verdict: str  # `holds`, `holds-with-nuance`, `refuted` or `not-observed`
+    told: str  # the verdict in words
+    refuted_by: str
+    done: str
+    seen: str  # empty if it was not observed, and then `reason` says why
+    reason: str
+    nuance: str
+    facts: tuple[Fact, ...]
+    figures: tuple[Figure, ...]
+    commands: tuple[str, ...]
+    reading: tuple[str, ...]
+    duration_ns: int
+
+
+class Chapter(NamedTuple):
+    id: str
+    title: str
+    accounts: tuple[Account, ...]
+
+
+class Report(NamedTuple):
+    """Claims with what was found out about them."""
+
+    language: str  # ISO 639-1
+    title: str
+    subtitle: str
+    note: str  # what is missing in it; empty if nothing is
+    facts: tuple[Fact, ...]  # of the whole
+    verdicts: tuple[tuple[str, str, int], ...]  # each verdict, in words, and how many there are
+    chapters: tuple[Chapter, ...]
+    words: Mapping[str, str]  # what a page says around all that, in its language

@@ -24,12 +24,14 @@ def _verbs(whole: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 def run(args: argparse.Namespace) -> int:
     import shtab
 
-    from kintro.cli import parser
+    from kintro.cli import parser, report
 
     whole = parser()
     for part in (whole, *_verbs(whole)):
         for action in part._actions:
             if action.metavar in ("FILE", "DIR", "PATH"):
                 action.complete = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY  # type: ignore[attr-defined]
+            if action.metavar == "CONCEPT|ID":
+                action.choices = report.names()
     print(shtab.complete(whole, args.shell))
     return 0

@@ -100,6 +100,7 @@ def _unseen(reason: str, **facts: Value) -> Finding:
 
 def _work(answers: Connection, experiment: Experiment, pid: int | None) -> None:
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the caller holds back is not for experiments
         os.setsid()
         die_with_parent(round(2 * DEADLINE_S))
         if os.geteuid() == 0:

@@ -1,6 +1,6 @@
 """The claims and all words about them, in every language, from words/*.json.
 
-One file for each concept, and common.json. Text has {names} of an experiment's facts in it; a name's ending
+One file for each concept, common.json, and report.json. Text has {names} of an experiment's facts in it; a name's ending
 says its unit: `cost_ns`, `size_bytes`, `share_percent`, `start_address`; all else is counted, or told as it
 is.
 """
@@ -67,6 +67,12 @@ def of_concept(concept: str) -> Words:
 @cache
 def common() -> dict[str, Text]:
     return _texts(_read("common"))
+
+
+@cache
+def of_reports() -> dict[str, Text]:
+    """What a report says around the claims."""
+    return _texts(_read("report"))
 
 
 @cache

@@ -86,3 +86,44 @@ def pad(text: str, width: int, right: bool = False) -> str:
     """The text filled with spaces to that many cells; longer text stays as it is."""
     fill = " " * max(0, width - cells(text))
     return fill + text if right else text + fill
+
+
+_CLOSING = "，。；：、！？）】》”’…"  # what no line begins with
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """The text in lines of at most that many cells, broken at spaces and between wide characters."""
+    lines: list[str] = []
+    line = ""
+    for piece in _pieces(text):
+        if cells(line) + cells(piece.rstrip()) <= width:
+            line += piece
+            continue
+        if line.strip():
+            lines.append(line.rstrip())
+        line = piece
+        while cells(line.rstrip()) > width:  # a word longer than a line
+            head = max(1, len(fit(line, width)) - 1)
+            lines.append(line[:head])
+            line = line[head:]
+    return [*lines, line.rstrip()] if line.strip() else lines or [""]
+
+
+def _pieces(text: str) -> list[str]:
+    """Words with the space behind them; a wide character is a word, with the sign that closes behind it."""
+    pieces: list[str] = []
+    for character in " ".join(text.split()):
+        before = pieces[-1][-1] if pieces else " "
+        if character in _CLOSING or character == " ":
+            joined = bool(pieces)
+        else:
+            joined = before != " " and not _is_wide(character) and not _is_wide(before)
+        if joined:
+            pieces[-1] += character
+        else:
+            pieces.append(character)
+    return pieces
+
+
+def _is_wide(character: str) -> bool:
+    return not character.isascii() and cells(character) == 2
