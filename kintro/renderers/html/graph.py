@@ -37,8 +37,8 @@ def graph(shape: Graph) -> str:
             rows_of[end].update(line.rows)
     return page(
         "graph",
-        ("graph.js",),
-        shared=False,
+        ("groups", "graph"),
+        ("graph",),
         graph=shape,
         nodes=[(node, _short(node.label), places_of[node.id], sorted(rows_of[node.id])) for node in nodes],
         lines=_drawn(shape, places_of),
