@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kintro.renderers.graph_layout import Place, places
 from kintro.renderers.html.page import page
 from kintro.renderers.text import cells, fit, printable
-from kintro.shapes import Graph, Line
+from kintro.shapes import Graph, Line, Node
 
 OPEN_MAX = 2000  # rows of a table that is open at once; 20 000 take a browser some seconds
 LABEL_MAX = 34  # cells
@@ -26,8 +26,17 @@ class Drawn(NamedTuple):
     y2: float
 
 
-def graph(shape: Graph) -> str:
-    """The page that draws a graph, and tells in a table what its lines stand for."""
+class Arranged(NamedTuple):
+    """A graph whose boxes have their places: those first that are read first."""
+
+    nodes: tuple[tuple[Node, str, Place, list[int]], ...]  # with a short label, and the rows of its lines
+    lines: tuple[Drawn, ...]
+    groups: tuple[tuple[str, str], ...]
+    width: int  # pixels, with its margins
+    height: int
+
+
+def arranged(shape: Graph) -> Arranged:
     sizes = {node.id: (cells(_short(node.label)) * 7.4 + 22, 26.0) for node in shape.nodes}
     places_of, width, height = places(sizes, [(line.source, line.target) for line in shape.lines])
     nodes = sorted(shape.nodes, key=lambda node: (places_of[node.id].y, places_of[node.id].x))
@@ -35,15 +44,27 @@ def graph(shape: Graph) -> str:
     for line in shape.lines:
         for end in (line.source, line.target):
             rows_of[end].update(line.rows)
+    return Arranged(
+        tuple((node, _short(node.label), places_of[node.id], sorted(rows_of[node.id])) for node in nodes),
+        tuple(_drawn(shape, places_of)),
+        shape.groups,
+        round(width) + 2 * MARGIN,
+        round(height) + 2 * MARGIN,
+    )
+
+
+def graph(shape: Graph) -> str:
+    """The page that draws a graph, and tells in a table what its lines stand for."""
+    drawn = arranged(shape)
     return page(
         "graph",
         ("groups", "graph"),
         ("graph",),
         graph=shape,
-        nodes=[(node, _short(node.label), places_of[node.id], sorted(rows_of[node.id])) for node in nodes],
-        lines=_drawn(shape, places_of),
-        width=round(width) + 2 * MARGIN,
-        height=round(height) + 2 * MARGIN,
+        nodes=drawn.nodes,
+        lines=drawn.lines,
+        width=drawn.width,
+        height=drawn.height,
         margin=MARGIN,
         open_max=OPEN_MAX,
     )
