@@ -49,12 +49,9 @@ def _layout(shape: Layout, words: Words) -> str:
 
 
 def _layout_table(shape: Layout, words: Words) -> Table:
-    names = ["from", "to", "size", "kind", "what"]
-    head = [words[name] for name in names]
+    head = [words[name] for name in ("from", "to", "size", "kind", "what")]
     compared = any(band.share is not None for band in shape.bands)
-    if compared:
-        head += [words["same-pages"], words["copied-pages"]]
-        head += [words["only"].format(side=side) for side in shape.sides]
+    head += _share_names(shape, words) if compared else []
     rows = []
     for band in shape.bands:
         top = "2^64" if band.end == TOP else f"{band.end:x}"
@@ -63,6 +60,34 @@ def _layout_table(shape: Layout, words: Words) -> Table:
             row += [f"{pages:,}" for pages in band.share] if band.share is not None else [""] * 4
         rows.append(tuple(row))
     return Table(tuple(head), tuple(rows))
+
+
+def brief(figure: Figure, words: Words) -> Table:
+    """What the picture shows, in few rows: an address space by place and kind, all else as `table_of`."""
+    shape = figure.shape
+    if not isinstance(shape, Layout):
+        return table_of(figure, words)
+    compared = any(band.share is not None for band in shape.bands)
+    head = [words[name] for name in ("place", "kind", "number", "size")]
+    head += _share_names(shape, words) if compared else []
+    rows = []
+    for place in clusters(shape.bands):
+        for kind in dict.fromkeys(band.kind for band in place.bands):
+            bands = [band for band in place.bands if band.kind == kind]
+            row = [place.name, kind, f"{len(bands):,}", size(sum(band.end - band.start for band in bands))]
+            if compared:
+                shares = [band.share or (0, 0, 0, 0) for band in bands]
+                row += [f"{sum(pages):,}" for pages in zip(*shares)]
+            rows.append(tuple(row))
+    return Table(tuple(head), tuple(rows))
+
+
+def _share_names(shape: Layout, words: Words) -> list[str]:
+    return [
+        words["same-pages"],
+        words["copied-pages"],
+        *(words["only"].format(side=side) for side in shape.sides),
+    ]
 
 
 # A timeline
@@ -131,6 +156,8 @@ def _table_table(shape: Table, words: Words) -> Table:
 
 def amount(value: float, unit: str) -> str:
     """An amount as people read it, with its unit if that is one of measurement."""
+    if unit == "ns" and abs(value) < 100:
+        return f"{value:.3g} ns"
     if unit == "ns":
         return duration(round(value)) if value >= 0 else f"-{duration(round(-value))}"
     if unit == "bytes":

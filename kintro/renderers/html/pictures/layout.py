@@ -14,6 +14,7 @@ from kintro.shapes import Band, Layout, Mark
 
 STRIP, GAP, HEAD, FOOT = 26.0, 14.0, 16.0, 14.0  # pixels: a strip, below it, and its lines of text
 LEADERS = 22.0  # from a strip to the numbers of its places
+WIDTH_MIN = 0.1  # percent: what has no width is not drawn at all
 PARTS_MAX = 400  # bands of a strip that are drawn one by one
 
 
@@ -48,7 +49,7 @@ def layout(shape: Layout, words: Words) -> Drawing:
             Label(100, top + 11, "2^64" if strip.end == TOP else f"{strip.end:x}", "scale", "end")
         )
         top += FOOT + GAP
-    return Drawing(top - GAP + 4, tuple(boxes), tuple(strokes), tuple(labels), _legend(shape, words))
+    return Drawing(max(top - GAP + 4, 0), tuple(boxes), tuple(strokes), tuple(labels), _legend(shape, words))
 
 
 def _strips(shape: Layout, words: Words) -> Iterator[Strip]:
@@ -78,7 +79,7 @@ def _percent(strip: Strip, address: int) -> float:
 def _places(strip: Strip, top: float) -> Iterator[Box]:
     for place in strip.places:
         left, right = _percent(strip, place.start), _percent(strip, place.end)
-        yield Box(left, top, right - left, STRIP, "place")
+        yield Box(left, top, max(right - left, WIDTH_MIN), STRIP, "place")
 
 
 def _bands(strip: Strip, top: float) -> Iterator[Box]:
@@ -87,14 +88,16 @@ def _bands(strip: Strip, top: float) -> Iterator[Box]:
     alone = bands[:PARTS_MAX]
     for band in alone:
         left = _percent(strip, band.start)
-        width = _percent(strip, band.end) - left
-        if band.share is not None and any(band.share):
+        width = max(_percent(strip, band.end) - left, WIDTH_MIN)
+        if band.share is not None:
+            if not any(band.share):
+                yield Box(left, top, width, STRIP, "empty")
             at = top
             for key, pages in zip(SHARES, band.share):
-                height = STRIP * pages / sum(band.share)
                 if pages:
+                    height = STRIP * pages / sum(band.share)
                     yield Box(left, at, width, height, "band", key)
-                at += height
+                    at += height
         elif band.kind in KINDS:
             yield Box(left, top, width, STRIP, "band", band.kind)
         else:
@@ -139,7 +142,7 @@ def _numbers(strip: Strip, y: float) -> Iterator[Label]:
 
 
 def _legend(shape: Layout, words: Words) -> tuple[Entry, ...]:
-    compared = any(band.share is not None and any(band.share) for band in shape.bands)
+    compared = any(band.share is not None for band in shape.bands)
     entries = []
     if compared:
         shares = zip(SHARES, zip(*(band.share for band in shape.bands if band.share is not None)))
@@ -149,7 +152,9 @@ def _legend(shape: Layout, words: Words) -> tuple[Entry, ...]:
             "only_b": words["only"].format(side=printable(shape.sides[1])),
         }  # fmt: skip
         entries += [Entry("filled", key, names[key]) for key, pages in shares if any(pages)]
-    present = {band.kind for band in shape.bands if band.share is None or not any(band.share)}
+        if any(band.share is not None and not any(band.share) for band in shape.bands):
+            entries.append(Entry("empty", "", words["no-pages"]))
+    present = {band.kind for band in shape.bands if band.share is None}
     entries += [Entry("filled", kind, kind, words[f"k-{kind}"]) for kind in KINDS if kind in present]
     entries += [Entry("k-other", "", printable(kind)) for kind in sorted(present - KINDS.keys())]
     entries.append(Entry("track", "", words["unused"]))
