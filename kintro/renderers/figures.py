@@ -115,9 +115,7 @@ def _timeline(shape: Timeline, words: Words) -> str:
 
 def _timeline_table(shape: Timeline, words: Words) -> Table:
     head = ("task", "turns", "busy", "waited")
-    rows = (
-        (task_name(r), f"{r.turns:,}", duration(r.busy_ns), duration(r.waited_ns)) for r in shape.runners
-    )
+    rows = ((task_name(r), f"{r.turns:,}", duration(r.busy_ns), duration(r.waited_ns)) for r in shape.runners)
     return Table(tuple(words[name] for name in head), tuple(rows))
 
 

@@ -26,7 +26,9 @@ def _lines(shape: Report) -> Iterator[str]:
     yield escaped(shape.subtitle)
     yield ""
     # The host's name is nobody's business where such a text is published.
-    yield " · ".join(f"{fact.label}{words['colon']}{escaped(fact.text)}" for fact in shape.facts if fact.name != "host")
+    yield " · ".join(
+        f"{fact.label}{words['colon']}{escaped(fact.text)}" for fact in shape.facts if fact.name != "host"
+    )
     if shape.note:
         yield from ("", f"**{escaped(shape.note)}**")
     yield from ("", f"## {words['verdicts']}", "")
@@ -57,7 +59,13 @@ def _account(told: Account, words: Mapping[str, str]) -> Iterator[str]:
         yield from _table(Table(head, tuple((fact.label, fact.text) for fact in told.facts)))
     for figure in told.figures:
         yield from _figure(figure, words)
-    yield from ("", f"*{words['repeat']}{words['colon'].rstrip()}*", "", _FENCE, f"sudo kintro report {told.id}")
+    yield from (
+        "",
+        f"*{words['repeat']}{words['colon'].rstrip()}*",
+        "",
+        _FENCE,
+        f"sudo kintro report {told.id}",
+    )
     yield from map(printable, told.commands)
     yield from (_FENCE, "")
     yield f"*{words['reading']}{words['colon'].rstrip()}* {', '.join(map(escaped, told.reading))}"

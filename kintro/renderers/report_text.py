@@ -52,7 +52,10 @@ def verdicts(report: Report, width: int, colour: bool) -> Iterator[str]:
         yield ""
         yield from terminal.lines(_columns(report), map(_row, accounts), width, colour)
         yield ""
-    counted = [words["in-all"].format(claims=len(accounts)), *(f"{told} {n}" for _, told, n in report.verdicts)]
+    counted = [
+        words["in-all"].format(claims=len(accounts)),
+        *(f"{told} {n}" for _, told, n in report.verdicts),
+    ]
     yield from wrap(" · ".join(counted), width)
     if report.note:
         yield from wrap(report.note, width)

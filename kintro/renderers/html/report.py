@@ -17,9 +17,12 @@ SIGNS = {"holds": "✓", "holds-with-nuance": "✓", "refuted": "✗", "not-obse
 def report(shape: Report) -> str:
     """The page, in the report's language."""
     accounts = [account for chapter in shape.chapters for account in chapter.accounts]
-    pictures = {account.id: [picture(figure, shape.words) for figure in account.figures] for account in accounts}
+    pictures = {
+        account.id: [picture(figure, shape.words) for figure in account.figures] for account in accounts
+    }
     graphs = [drawn.graph for found in pictures.values() for drawn in found if drawn.graph is not None]
-    fills = [(key, f"k-{key}", look.weave) for key, look in (*KINDS.items(), *SHARES.items())]
+    fills = [(key, f"k-{key}", kind.weave) for key, kind in KINDS.items()]
+    fills += [(key, f"k-{key}", share.weave) for key, share in SHARES.items()]
     fills += [(str(task), f"t-{task}", weave) for task, weave in enumerate(COLOURS)]
     return page(
         "report",

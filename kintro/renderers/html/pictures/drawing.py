@@ -1,7 +1,7 @@
 """What a picture of a report is made of: it stands still and needs no script.
 
-Across the page places are percents, so that a picture is as wide as there is room while its letters keep their
-size; what has a width of its own is drawn in pixels. Down the page they are pixels.
+Across the page places are percents, so that a picture is as wide as there is room while its letters keep
+their size; what has a width of its own is drawn in pixels. Down the page they are pixels.
 """
 
 from __future__ import annotations

@@ -45,9 +45,7 @@ def layout(shape: Layout, words: Words) -> Drawing:
             labels += _numbers(strip, top + LEADERS + 10)
             top += LEADERS + 10
         labels.append(Label(0, top + 11, f"{strip.start:x}", "scale"))
-        labels.append(
-            Label(100, top + 11, "2^64" if strip.end == TOP else f"{strip.end:x}", "scale", "end")
-        )
+        labels.append(Label(100, top + 11, "2^64" if strip.end == TOP else f"{strip.end:x}", "scale", "end"))
         top += FOOT + GAP
     return Drawing(max(top - GAP + 4, 0), tuple(boxes), tuple(strokes), tuple(labels), _legend(shape, words))
 

@@ -21,7 +21,7 @@ def tree(shape: Tree, words: Words) -> Drawing:
     right = max(rights, default=0.0) + 24
     head = ROW if shape.columns else 6.0
     boxes, labels = [], []
-    for number, (row, name, left) in enumerate(zip(shape.rows, names, lefts)):
+    for number, (name, left) in enumerate(zip(names, lefts)):
         top = head + number * ROW
         boxes.append(Box(left, top, rights[number] - left, ROW - 6, "node", round=4))
         labels.append(Label(left + PAD, top + 14.5, name, "mono"))
@@ -30,9 +30,7 @@ def tree(shape: Tree, words: Words) -> Drawing:
         width = max(map(cells, [column.title, *told])) * LETTER
         x, anchor = (right + width, "end") if column.right else (right, "start")
         labels.append(Label(x, 14, printable(column.title), "scale mono", anchor))
-        labels += [
-            Label(x, head + row * ROW + 14.5, text, "mono", anchor) for row, text in enumerate(told)
-        ]
+        labels += [Label(x, head + row * ROW + 14.5, text, "mono", anchor) for row, text in enumerate(told)]
         right += width + 20
     strokes = tuple(_branches(shape, head))
     height = head + ROW * len(shape.rows)
