@@ -1,8 +1,8 @@
 """The claims and all words about them, in every language, from words/*.json.
 
 One file for each concept, common.json, and report.json. Text has {names} of an experiment's facts in it; a
-name's ending says its unit: `cost_ns`, `size_bytes`, `share_percent`, `start_address`; all else is counted, or
-told as it is.
+name's ending says its unit: `cost_ns`, `size_bytes`, `share_percent`, `start_address`; all else is counted,
+or told as it is.
 """
 
 from __future__ import annotations
