@@ -1,7 +1,7 @@
 """What experiments found, in one language: as the shape that renderers take, and as JSON.
 
-The words of a report itself are in words/report.json; those with `k-` before a kind of mapping, or `g-` before
-a group of channels, tell what these mean.
+The words of a report itself are in words/report.json; those with `k-` before a kind of mapping, or `g-`
+before a group of channels, tell what these mean.
 """
 
 from __future__ import annotations
