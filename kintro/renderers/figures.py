@@ -11,6 +11,8 @@ from kintro.shapes import Bar, Bars, Figure, Graph, Layout, Runner, Table, Timel
 
 Words: TypeAlias = Mapping[str, str]  # of a report, in its language
 
+MEASURED = ("ns", "bytes", "percent")  # units of bars; all others are plurals of what is counted
+
 
 def described(figure: Figure, words: Words) -> str:
     """What the picture shows, in a sentence or two; empty for a table, which says it itself."""
@@ -183,8 +185,7 @@ def _bars(shape: Bars, words: Words) -> str:
 
 
 def _bars_table(shape: Bars, words: Words) -> Table:
-    measured = shape.unit in ("ns", "bytes", "percent")
-    head = [shape.title or words["what"], words["amount"] if measured else shape.unit]
+    head = [shape.title or words["what"], words["amount"] if shape.unit in MEASURED else shape.unit]
     ranged = any(map(is_ranged, shape.bars))
     if ranged:
         head += [words["low"], words["high"]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from kintro.renderers.figures import Words, amount, is_ranged
+from kintro.renderers.figures import MEASURED, Words, amount, is_ranged
 from kintro.renderers.html.pictures.drawing import Box, Drawing, Entry, Label, Stroke
 from kintro.renderers.text import cells, fit
 from kintro.shapes import Bar, Bars
 
-BESIDE_MAX = 16  # cells of labels that stand beside their bars; longer ones stand above
+BESIDE_MAX = 20  # cells of labels that stand beside their bars; longer ones stand above
 LABEL_MAX = 36  # cells, of labels above
-LEFT, RIGHT = 32.0, 84.0  # percent: where bars with labels beside begin and end
+LEFT, RIGHT = 35.0, 86.0  # percent: where bars with labels beside begin and end
 TICKS_MAX = 5
 
 
@@ -43,7 +43,8 @@ def bars(shape: Bars, words: Words) -> Drawing:
     for number, tick in enumerate(ticks):
         anchor = "start" if number == 0 and not beside else "end" if x(tick) > 95 else "middle"
         labels.append(Label(x(tick), bottom + 13, amount(_whole(tick), shape.unit), "scale", anchor))
-    legend = [Entry("whisker", "", words["range"])] if any(map(is_ranged, shape.bars)) else []
+    legend = [] if shape.unit in MEASURED else [Entry("bar", "", shape.unit)]
+    legend += [Entry("whisker", "", words["range"])] if any(map(is_ranged, shape.bars)) else []
     if shape.log:
         legend.append(Entry("", "", words["log"]))
     return Drawing(bottom + 18, tuple(boxes), tuple(strokes), tuple(labels), tuple(legend))
