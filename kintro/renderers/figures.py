@@ -65,8 +65,10 @@ def _layout_table(shape: Layout, words: Words) -> Table:
 
 
 def brief(figure: Figure, words: Words) -> Table:
-    """What the picture shows, in few rows: an address space by place and kind, all else as `table_of`."""
+    """What the picture shows, in few rows: an address space by place and kind; of a tree nothing."""
     shape = figure.shape
+    if isinstance(shape, Tree):
+        return Table((), ())
     if not isinstance(shape, Layout):
         return table_of(figure, words)
     compared = any(band.share is not None for band in shape.bands)

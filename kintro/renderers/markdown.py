@@ -9,7 +9,7 @@ from kintro.renderers.figures import brief, described
 from kintro.renderers.text import duration, printable
 from kintro.shapes import Account, Figure, Report, Table
 
-ROWS_MAX = 24  # of a picture's table; the rest is counted
+ROWS_MAX = 16  # of a picture's table; the rest is counted
 _FENCE = "```"
 
 
@@ -76,7 +76,8 @@ def _figure(figure: Figure, words: Mapping[str, str]) -> Iterator[str]:
     yield from ("", f"**{escaped(figure.caption)}**", "")
     if description:
         yield from (escaped(description), "")
-    yield from _table(table._replace(rows=table.rows[:ROWS_MAX]))
+    if table.rows:
+        yield from _table(table._replace(rows=table.rows[:ROWS_MAX]))
     if len(table.rows) > ROWS_MAX:
         yield from ("", f"… {words['all-rows'].format(rows=len(table.rows))}")
 

@@ -82,7 +82,7 @@ def _scale(shape: Bars) -> tuple[Callable[[float], float], list[float]]:
 
         return logarithmic, [10.0**power for power in range(first, last + 1, step)]
     most = most if most > 0 else 1.0
-    step_size = _step(most)
+    step_size = _step(most, shape.unit)
     end = math.ceil(most / step_size) * step_size
 
     def linear(value: float) -> float:
@@ -91,7 +91,9 @@ def _scale(shape: Bars) -> tuple[Callable[[float], float], list[float]]:
     return linear, [number * step_size for number in range(round(end / step_size) + 1)]
 
 
-def _step(most: float) -> float:
-    """A round number that is contained in `most` three or four times."""
+def _step(most: float, unit: str) -> float:
+    """A round number that is contained in `most` up to four times; of bytes, a power of two."""
+    if unit == "bytes":
+        return 2.0 ** math.ceil(math.log2(most / (TICKS_MAX - 1)))
     power: float = 10.0 ** math.floor(math.log10(most))
     return next(power * part for part in (0.25, 0.5, 1.0, 2.5) if most / (power * part) <= TICKS_MAX - 1)
