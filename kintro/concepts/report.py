@@ -87,13 +87,13 @@ def account(result: Result, language: str, pid: int | None = None) -> Account:
 
 
 def _translated(shape: Shape, terms: Mapping[str, str]) -> Shape:
-    """With terms of the concept in its language, where an experiment put their names."""
+    """With terms of the concept in its language where an experiment put their names: heads, labels, units."""
 
     def told(name: str) -> str:
         return terms.get(name, name)
 
     if isinstance(shape, Table):
-        return Table(tuple(map(told, shape.columns)), tuple(tuple(map(told, row)) for row in shape.rows))
+        return shape._replace(columns=tuple(map(told, shape.columns)))
     if isinstance(shape, Bars):
         bars = tuple(bar._replace(label=told(bar.label)) for bar in shape.bars)
         return shape._replace(title=told(shape.title), unit=told(shape.unit), bars=bars)

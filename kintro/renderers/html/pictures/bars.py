@@ -12,14 +12,18 @@ from kintro.shapes import Bar, Bars
 
 BESIDE_MAX = 20  # cells of labels that stand beside their bars; longer ones stand above
 LABEL_MAX = 36  # cells, of labels above
-LEFT, RIGHT = 35.0, 86.0  # percent: where bars with labels beside begin and end
+RIGHT = 86.0  # percent: where bars with labels beside end
+CELL = 1.75  # percent of a narrow screen that a letter takes
 TICKS_MAX = 5
+LOG_ROOM = 0.1  # behind the longest bar: powers of ten
 
 
 def bars(shape: Bars, words: Words) -> Drawing:
     """Bars from top to bottom, in the order that they have."""
     beside = all(cells(bar.label) <= BESIDE_MAX for bar in shape.bars)
-    left, right, row, thick = (LEFT, RIGHT, 22.0, 14.0) if beside else (0.0, 100.0, 42.0, 16.0)
+    widest = max((cells(bar.label) for bar in shape.bars), default=0)
+    left, right = (CELL * max(widest, 4) + 1.5, RIGHT) if beside else (0.0, 100.0)
+    row, thick = (22.0, 14.0) if beside else (42.0, 16.0)
     place, ticks = _scale(shape)
 
     def x(value: float) -> float:
@@ -73,14 +77,13 @@ def _scale(shape: Bars) -> tuple[Callable[[float], float], list[float]]:
     most = max(every, default=1.0)
     if shape.log:
         positive = [value for value in every if value > 0] or [1.0]
-        first, last = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
-        first, last = (first - 1, last) if first == last else (first, last)
+        first, last = math.floor(math.log10(min(positive))), math.log10(max(positive)) + LOG_ROOM
         step = math.ceil((last - first) / (TICKS_MAX - 1))
 
         def logarithmic(value: float) -> float:
             return min(1.0, max(0.0, (math.log10(value) - first) / (last - first))) if value > 0 else 0.0
 
-        return logarithmic, [10.0**power for power in range(first, last + 1, step)]
+        return logarithmic, [10.0**power for power in range(first, math.floor(last) + 1, step)]
     most = most if most > 0 else 1.0
     step_size = _step(most, shape.unit)
     end = math.ceil(most / step_size) * step_size
