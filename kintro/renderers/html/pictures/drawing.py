@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+WEAVE_MIN = 0.7  # percent: in what is narrower a weave could not be seen, and on paper it takes its time
+
 
 class Box(NamedTuple):
     x: float
@@ -17,6 +19,13 @@ class Box(NamedTuple):
     look: str = ""  # its CSS classes
     fill: str = ""  # the pattern that fills it; else its class does
     round: float = 0
+
+
+def woven(x: float, y: float, width: float, height: float, pattern: str, plain: str) -> Box:
+    """A box filled with a pattern, or if it is narrow with the plain colour of a class."""
+    if width < WEAVE_MIN:
+        return Box(x, y, width, height, plain)
+    return Box(x, y, width, height, "", pattern)
 
 
 class Stroke(NamedTuple):

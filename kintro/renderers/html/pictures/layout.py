@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kintro.renderers.clusters import TOP, Cluster, clusters, halves
 from kintro.renderers.figures import Words
-from kintro.renderers.html.pictures.drawing import Box, Drawing, Entry, Label, Stroke
+from kintro.renderers.html.pictures.drawing import Box, Drawing, Entry, Label, Stroke, woven
 from kintro.renderers.kinds import KINDS, SHARES
 from kintro.renderers.text import fit, printable, size
 from kintro.shapes import Band, Layout, Mark
@@ -94,12 +94,12 @@ def _bands(strip: Strip, top: float) -> Iterator[Box]:
             for key, pages in zip(SHARES, band.share):
                 if pages:
                     height = STRIP * pages / sum(band.share)
-                    yield Box(left, at, width, height, "band", key)
+                    yield woven(left, at, width, height, key, f"k-{key}")
                     at += height
         elif band.kind in KINDS:
-            yield Box(left, top, width, STRIP, "band", band.kind)
+            yield woven(left, top, width, STRIP, band.kind, f"k-{band.kind}")
         else:
-            yield Box(left, top, width, STRIP, f"band {'place' if band.kind == 'user' else 'k-other'}")
+            yield Box(left, top, width, STRIP, "place" if band.kind == "user" else "k-other")
     yield from _several(strip, bands[PARTS_MAX:], top)
 
 

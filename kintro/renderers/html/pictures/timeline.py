@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kintro.renderers.figures import Words, task_name
-from kintro.renderers.html.pictures.drawing import Box, Drawing, Entry, Label, Stroke
+from kintro.renderers.html.pictures.drawing import Box, Drawing, Entry, Label, Stroke, woven
 from kintro.renderers.html.timeline import COLOURS
 from kintro.renderers.text import duration, printable
 from kintro.shapes import Timeline
@@ -112,22 +112,24 @@ def _turns(shape: Timeline, lane: int, window: Window, top: float) -> Iterator[B
             height = LANE * min(1.0, busy_ns / (end_ns - begin_ns))
             yield Box(left, top + LANE - height, width, height, "many")
         else:
-            yield Box(left, top, width, LANE, *_look(task))
+            yield _turn(task, left, top, width)
     for part, busy_ns in sorted(steps.items()):
         height = max(1.0, LANE * min(1.0, busy_ns / step_ns))
         yield Box(100 * part / STEPS, top + LANE - height, 100 / STEPS, height, "many")
 
 
-def _look(task: int) -> tuple[str, str]:
-    """Class and pattern of a task's turns; those with most time have a colour of their own."""
+def _turn(task: int, left: float, top: float, width: float) -> Box:
+    """Of tasks, those with most time have a colour of their own."""
     if task < 0:
-        return "turn", "unseen"
-    return ("turn", str(task)) if task < len(COLOURS) else ("turn t-other", "")
+        return woven(left, top, width, LANE, "unseen", "t-unseen")
+    if task < len(COLOURS):
+        return woven(left, top, width, LANE, str(task), f"t-{task}")
+    return Box(left, top, width, LANE, "t-other")
 
 
 def _legend(shape: Timeline, words: Words) -> Iterator[Entry]:
     for task, runner in enumerate(shape.runners[: len(COLOURS)]):
-        yield Entry(*_look(task), task_name(runner), duration(runner.busy_ns))
+        yield Entry("filled", str(task), task_name(runner), duration(runner.busy_ns))
     if len(shape.runners) > len(COLOURS):
         yield Entry("t-other", "", words["another-task"])
     yield Entry("many", "", words["turns-merged"])
