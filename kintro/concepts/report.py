@@ -106,14 +106,15 @@ def _translated(shape: Shape, terms: Mapping[str, str]) -> Shape:
 def report(results: Sequence[Result], wanted: int, around: Circumstances, language: str) -> Report:
     """All of it; `wanted` is how many claims were to be tried."""
     own = spoken(language)
-    count = {"claims": wanted, "tried": len(results), "pid": around.pid, "comm": text.printable(around.comm)}
+    tried = sum(result.finding.reason != "told-to-end" for result in results)
+    count = {"claims": wanted, "tried": tried, "pid": around.pid, "comm": text.printable(around.comm)}
     subtitle = own["subtitle" if around.pid is None else "subtitle-on"].format(**count)
     concepts = dict.fromkeys(result.claim.concept for result in results)
     return Report(
         language=language,
         title=own["title"],
         subtitle=subtitle,
-        note=own["cut"].format(**count) if _cut(results, wanted) else "",
+        note=own["cut"].format(**count) if tried < wanted else "",
         facts=_facts(results, around, own),
         verdicts=verdicts((result.finding.verdict for result in results), language),
         chapters=tuple(
@@ -126,10 +127,6 @@ def report(results: Sequence[Result], wanted: int, around: Circumstances, langua
         ),
         words=own,
     )
-
-
-def _cut(results: Sequence[Result], wanted: int) -> bool:
-    return len(results) < wanted or any(result.finding.reason == "told-to-end" for result in results)
 
 
 def verdicts(found: Iterable[str], language: str) -> tuple[tuple[str, str, int], ...]:

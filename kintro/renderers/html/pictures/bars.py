@@ -13,7 +13,7 @@ from kintro.shapes import Bar, Bars
 BESIDE_MAX = 20  # cells of labels that stand beside their bars; longer ones stand above
 LABEL_MAX = 36  # cells, of labels above
 RIGHT = 86.0  # percent: where bars with labels beside end
-CELL = 1.75  # percent of a narrow screen that a letter takes
+CELL = 2.0  # percent of a narrow screen that a letter takes
 TICKS_MAX = 5
 LOG_ROOM = 0.1  # behind the longest bar: powers of ten
 
