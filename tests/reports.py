@@ -24,7 +24,7 @@ from kintro.shapes import (
     Timeline,
     Tree,
     TreeRow,
-)  # fmt: skip
+)
 
 VERDICTS = ("holds", "holds-with-nuance", "refuted", "not-observed")
 SHAPES = (Layout, Tree, Timeline, Graph, Bars, Table)
