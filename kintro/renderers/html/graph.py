@@ -58,8 +58,9 @@ def graph(shape: Graph) -> str:
     drawn = arranged(shape)
     return page(
         "graph",
-        ("groups", "graph"),
-        ("graph",),
+        ("graph.js",),
+        shared=False,
+        styles=("groups.css",),
         graph=shape,
         nodes=drawn.nodes,
         lines=drawn.lines,

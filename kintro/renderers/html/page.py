@@ -12,11 +12,13 @@ from kintro.renderers.text import printable
 HERE = Path(__file__).parent
 
 
-def page(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], **context: Any) -> str:
-    """The template `name`.html filled in, with these .css and .js files in it.
+def page(
+    name: str, scripts: tuple[str, ...], shared: bool = True, styles: tuple[str, ...] = (), **context: Any
+) -> str:
+    """The template `name`.html filled in, with `styles`, `name`.css and `scripts` in it.
 
-    Values are escaped, and what could hide or reorder text is told as such. A Content-Security-Policy permits
-    these styles and scripts.
+    `shared`: also page.css and page.js, for what is looked at along an axis. Values are escaped, and what
+    could hide or reorder text is told as such. A Content-Security-Policy permits these styles and scripts.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 40 ms, only where a page is made
     from markupsafe import Markup
@@ -29,10 +31,9 @@ def page(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], **context
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    style, script = (
-        "".join((HERE / f"{part}.{kind}").read_text(encoding="utf-8") for part in parts)
-        for kind, parts in (("css", styles), ("js", scripts))
-    )
+    parts = (*["page.css"] * shared, *styles, f"{name}.css")
+    style = "".join((HERE / part).read_text(encoding="utf-8") for part in parts)
+    script = "".join((HERE / part).read_text(encoding="utf-8") for part in (*["page.js"] * shared, *scripts))
     return environment.get_template(f"{name}.html").render(
         style=Markup(style),
         script=Markup(script),

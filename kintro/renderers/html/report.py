@@ -26,8 +26,9 @@ def report(shape: Report) -> str:
     fills += [(str(task), f"t-{task}", weave) for task, weave in enumerate(COLOURS)]
     return page(
         "report",
-        ("page", "kinds", "tasks", "groups", "report"),
         (),
+        shared=False,
+        styles=("page.css", "kinds.css", "tasks.css", "groups.css"),
         shape=shape,
         words=shape.words,
         accounts=accounts,
