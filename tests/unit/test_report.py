@@ -7,6 +7,7 @@ import os
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import layouts
 import pytest
@@ -25,24 +26,29 @@ from kintro.renderers import html, jsonl, markdown, report_text
 from kintro.renderers.text import cells, printable, wrap
 from kintro.shapes import Band, Bar, Bars, Layout, Report, Share, Table
 
+REPO = Path(__file__).resolve().parents[2]
 AROUND = Circumstances("Linux 6.1", "a-host", "x86_64", None, 2, "2026-01-02T03:04:05+00:00", "0.1.0")
-BORN = {
-    "caller_pid": 1000, "got_pid": 1001, "child_pid": 1001, "told_parent_pid": 1000, "forks": 1,
-    "creator_pid": 1000, "parent_pid": 1000, "event_pid": 1001, "lost": None,
-}  # fmt: skip
-APART = {
-    "pages": 4096, "same_before": 4096, "written": 500, "faults": 510, "same_after": 3596, "own_after": 500,
-}  # fmt: skip
-TABLE = Table(("caller_pid", "some"), (("caller_pid", "1"),))
+FACT, CAPTION = [name for name in words.of_concept("fork").terms if name not in words.common()][:2]
+FACTS = {FACT: 1234, "size_bytes": 4096, "lost": None}
+SEEN = words.Text(
+    "Of {size_bytes} {lost} were lost, and more than one line of words is told",
+    "{size_bytes} 中丢失 {lost}，并且所说的超过一行",
+)
+TABLE = Table((FACT, "some"), ((FACT, "1"),))
 
 
 def result(finding: Finding, claim: str = "F1") -> Result:
-    return Result(words.claims()[claim], finding, 1_234_567)
+    return Result(words.claims()[claim]._replace(seen=SEEN, seen_on=None), finding, 1_234_567)
 
 
-HELD = result(Finding("holds", BORN, (Picture("shared-frames", TABLE),)))
+HELD = result(Finding("holds", FACTS, (Picture(CAPTION, TABLE),)))
+ALSO = result(Finding("holds", FACTS), "F4")
 UNSEEN = result(Finding("not-observed", {"limit_s": 30.0}, (), "deadline"), "F2")
 CUT = result(Finding("not-observed", {}, (), "told-to-end"), "F4")
+
+
+def term(name: str) -> words.Text:
+    return words.of_concept("fork").terms[name]
 
 
 def of(*results: Result, language: str = "en", wanted: int = 3) -> Report:
@@ -54,12 +60,15 @@ def of(*results: Result, language: str = "en", wanted: int = 3) -> Report:
 
 def test_what_is_told_of_a_claim() -> None:
     told = concepts.account(HELD, "en")
-    assert told.seen == words.filled(words.claims()["F1"].seen.en, BORN)
-    assert "To process 1000 fork returned 1001" in told.seen
+    assert told.seen == "Of 4 KiB ? were lost, and more than one line of words is told"
     assert (told.verdict, told.told, told.reason) == ("holds", "holds", "")
-    assert ("events lost", "?") in [(fact.label, fact.text) for fact in told.facts]
+    assert [(fact.name, fact.text) for fact in told.facts] == [
+        (FACT, words.shown(FACT, 1234)), ("size_bytes", "4 KiB"), ("lost", "?"),
+    ]  # fmt: skip
+    assert told.facts[0].label == term(FACT).en
     chinese = concepts.account(HELD, "zh")
-    assert "fork 向进程 1000 返回 1001" in chinese.seen and chinese.told == "成立"
+    assert chinese.seen.startswith("4 KiB 中丢失 ?") and chinese.told == "成立"
+    assert chinese.facts[0].label == term(FACT).zh
 
 
 def test_what_was_not_observed_has_a_reason_and_nothing_seen() -> None:
@@ -70,16 +79,27 @@ def test_what_was_not_observed_has_a_reason_and_nothing_seen() -> None:
 
 def test_terms_in_pictures_are_told_in_the_language() -> None:
     [figure] = concepts.account(HELD, "zh").figures
-    assert figure.caption == words.of_concept("fork").terms["shared-frames"].zh
-    assert figure.shape == Table((words.of_concept("fork").terms["caller_pid"].zh, "some"), TABLE.rows)
+    assert figure.caption == term(CAPTION).zh
+    assert figure.shape == Table((term(FACT).zh, "some"), TABLE.rows)
 
 
-def test_the_process_of_the_reader_stands_in_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    claim = HELD.claim._replace(commands=("kintro task {pid}",), seen_on=words.Text("on {forks}", "{forks}"))
+def test_the_process_of_the_reader_stands_in_commands() -> None:
+    claim = HELD.claim._replace(
+        commands=("kintro task {pid}",), seen_on=words.Text("on {size_bytes}", "{size_bytes}")
+    )
     told = HELD._replace(claim=claim)
     assert concepts.account(told, "en").commands == ("kintro task PID",)
     assert concepts.account(told, "en", 77).commands == ("kintro task 77",)
-    assert concepts.account(told, "en", 77).seen == "on 1"
+    assert concepts.account(told, "en", 77).seen == "on 4 KiB"
+
+
+def test_the_pages_of_a_real_run_have_every_claim() -> None:
+    for language, name in (("en", "concepts.md"), ("zh", "concepts.zh-CN.md")):
+        page = (REPO / "docs" / name).read_text("utf-8")
+        for claim in words.claims().values():
+            told = markdown.escaped(getattr(claim.claim, language))
+            assert re.search(rf"^### {claim.id}(: |：){re.escape(told)}$", page, re.MULTILINE), claim.id
+        assert "refuted" not in page.partition("###")[0] and "不成立" not in page.partition("###")[0]
 
 
 def test_words_of_reports_in_every_language() -> None:
@@ -104,7 +124,7 @@ def test_no_line_is_wider_than_the_terminal(language: str, width: int) -> None:
     for told in (told for chapter in whole.chapters for told in chapter.accounts):
         for part in (told.claim, told.done, told.seen, told.reason, told.told, told.nuance):
             assert part.replace(" ", "")[:30] in text
-    rows = [line for line in lines if re.match(r"F\d +\S", line) and " ms " in line]
+    rows = [line for line in lines if re.match(r"F\d .* 1\.23 ms ", line)]
     assert [row[:2] for row in rows] == ["F1", "F2", "F4"]
     assert lines[-1] == whole.note != ""
 
@@ -130,7 +150,7 @@ def test_chinese_is_folded_between_its_characters() -> None:
 
 
 def test_a_report_that_was_cut_says_so() -> None:
-    assert of(HELD, UNSEEN, result(Finding("holds", APART), "F4")).note == ""
+    assert of(HELD, UNSEEN, ALSO).note == ""
     assert "1 of 3" in of(HELD).note
     assert "2 of 3" in of(HELD, UNSEEN, CUT).note
 
@@ -144,11 +164,11 @@ def test_json() -> None:
     assert found["kernel"] == "Linux 6.1" and found["cpu"] is None and found["pid"] is None
     held, unseen = found["claims"]
     facts = {fact["name"]: fact for fact in held["evidence"] if fact["type"] == "fact"}
-    assert {name: fact["value"] for name, fact in facts.items()} == BORN
-    assert facts["lost"]["label"] == "events lost"
+    assert {name: fact["value"] for name, fact in facts.items()} == FACTS
+    assert facts[FACT]["label"] == term(FACT).en
     [picture] = [part for part in held["evidence"] if part["type"] == "picture"]
     assert picture["shape"] == "table"
-    assert picture["data"] == {"columns": ["who called fork", "some"], "rows": [["caller_pid", "1"]]}
+    assert picture["data"] == {"columns": [term(FACT).en, "some"], "rows": [[FACT, "1"]]}
     assert (held["reason"], unseen["seen"]) == (None, None)
     assert "30 s" in unseen["reason"] and held["duration_ns"] == 1_234_567
     assert held["commands"] and held["nuance"] and held["verdict"] == "holds"
@@ -176,7 +196,7 @@ def test_markdown() -> None:
         "# What this kernel does with processes", "## Verdicts", "## Fork",
         f"### F1: {words.claims()['F1'].claim.en}", f"### F2: {words.claims()['F2'].claim.en}",
     ]  # fmt: skip
-    assert "| events lost | ? |" in text and "a-host" not in text
+    assert "| size\\_bytes | 4 KiB |" in text and "a-host" not in text
     assert "*Why it was not observed:* the experiment did not come to an end within 30 s" in text
     assert "\nsudo kintro report F1\n" in text
 
@@ -326,7 +346,7 @@ def test_exit_codes(
     found = [
         HELD,
         result(Finding("not-observed", facts, (), reason), "F2"),
-        result(Finding("holds", APART), "F4"),
+        ALSO,
     ]
     monkeypatch.setattr(runner, "run_all", lambda *_: iter(found))
     assert main(["report", "fork", "--lang", "en"]) == code
