@@ -349,7 +349,7 @@ def test_exit_codes(
         ALSO,
     ]
     monkeypatch.setattr(runner, "run_all", lambda *_: iter(found))
-    assert main(["report", "fork", "--lang", "en"]) == code
+    assert main(["report", "F1", "F2", "F4", "--lang", "en"]) == code
     told = capsys.readouterr().out
     assert told.index("Fork") < told.index("F1") < told.index("VERDICT") < told.index("not observed 1")
     assert ("interrupted" in told) == (reason == "told-to-end")
