@@ -69,22 +69,22 @@ def language(environment: Mapping[str, str]) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    from kintro.concepts import report, runner
-
+    files = args.html is not None or args.markdown is not None
+    tracing.refuse({"-o is for the text or for --json": args.output is not None and files and not args.json})
     spoken = args.lang or language(os.environ)
     around = _around(args.on)
-    wanted = len(runner.experiments(args.names))
     results: list[Result] = []
     with Signals() as signals:
-        ended = _Ended(signals)
-        found = _with_progress(runner.run_all(args.names, args.on, ended), wanted)
-        if args.json or args.html is not None or args.markdown is not None:
+        from kintro.concepts import report, runner
+
+        wanted = len(runner.experiments(args.names))
+        found = _with_progress(runner.run_all(args.names, args.on, _Ended(signals)), wanted)
+        if args.json or files:
             results += found
             _write(args, results, report.report(results, wanted, around, spoken), around, spoken)
         else:
             _print(args, found, results, wanted, around, spoken)
-    failed = [FAILURES[r.finding.reason] for r in results if r.finding.reason in FAILURES]
-    return max(failed, default=0)
+    return max((FAILURES[r.finding.reason] for r in results if r.finding.reason in FAILURES), default=0)
 
 
 class _Ended:
@@ -182,6 +182,8 @@ def _print(
 
     tell(report_text.heading(report.report((), wanted, around, spoken), width, colour))
     for result in found:
+        if output.closed:  # nobody reads it any more
+            break
         results.append(result)
         if result.claim.concept != concept:
             concept = result.claim.concept

@@ -366,3 +366,8 @@ def test_a_process_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_hostile_names_are_those_of_the_other_pages() -> None:
     assert printable(layouts.HOSTILE[3]) in html.report(reports.hostile())
+
+
+def test_what_does_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--html", "a", "-o", "b"]) == EX_USAGE
+    assert "-o is for the text or for --json" in capsys.readouterr().err
