@@ -79,7 +79,7 @@ def _figure(figure: Figure, words: Mapping[str, str]) -> Iterator[str]:
     if table.rows:
         yield from _table(table._replace(rows=table.rows[:ROWS_MAX]))
     if len(table.rows) > ROWS_MAX:
-        yield from ("", f"… {words['all-rows'].format(rows=len(table.rows))}")
+        yield from ("", words["all-rows"].format(rows=len(table.rows)))
 
 
 def _table(shape: Table) -> Iterator[str]:
