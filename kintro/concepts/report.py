@@ -69,7 +69,7 @@ def account(result: Result, language: str, pid: int | None = None) -> Account:
         verdict=finding.verdict,
         told=terms[finding.verdict],
         refuted_by=said(claim.refuted_by),
-        done=said(claim.done),
+        done=said(claim.done) if pid is None else spoken(language)["done-on"].format(pid=pid),
         seen=words.filled(said(seen), finding.facts) if observed else "",
         reason="" if observed else words.filled(terms[finding.reason], finding.facts),
         nuance=said(claim.nuance),

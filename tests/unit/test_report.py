@@ -91,6 +91,8 @@ def test_the_process_of_the_reader_stands_in_commands() -> None:
     assert concepts.account(told, "en").commands == ("kintro task PID",)
     assert concepts.account(told, "en", 77).commands == ("kintro task 77",)
     assert concepts.account(told, "en", 77).seen == "on 4 KiB"
+    assert concepts.account(told, "en").done == claim.done.en
+    assert concepts.account(told, "en", 77).done == "Process 77 was looked at; nothing was done to it."
 
 
 def test_the_pages_of_a_real_run_have_every_claim() -> None:
