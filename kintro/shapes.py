@@ -230,6 +230,7 @@ class Comparison(NamedTuple):
     tables: tuple[tuple[str, Table], ...]  # with what they tell; all figures are in them
     notes: tuple[str, ...]
 
+
 class Fact(NamedTuple):
     name: str
     label: str
