@@ -13,8 +13,10 @@ bcc's tools get kintro's header tree, as there are no headers for many kernels.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -31,6 +33,31 @@ RUN_QUEUE = (
     "{ @us = hist((nsecs - @woken[args->next_pid]) / 1000); delete(@woken[args->next_pid]); }"
 )
 ALONE = "floor: sched_switch"
+# Two processes on each CPU, or on the first few, yield to each other for a while.
+YIELD = r"""
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < 2 * atoi(argv[1]); i++) {
+        if (fork() == 0) {
+            cpu_set_t set;
+            CPU_ZERO(&set);
+            CPU_SET(i / 2, &set);
+            sched_setaffinity(0, sizeof(set), &set);
+            alarm(atoi(argv[2]));
+            for (;;)
+                sched_yield();
+        }
+    }
+    while (wait(NULL) > 0)
+        ;
+    return 0;
+}
+"""
 FOR_RUNQLAT = """\
 #define TASK_RUNNING 0
 #define __always_inline inline __attribute__((always_inline))
@@ -67,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=7, help="with each tool (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=100_000, help="in one run (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=5, help="of timeline (default: %(default)s)")
     args = parser.parse_args()
     cpu = max(os.sched_getaffinity(0))
     load = ["taskset", "-c", str(cpu), "perf", "bench", "sched", "pipe", "-l"]
@@ -96,6 +124,8 @@ def main() -> None:
                     continue
                 peers.progress(f"{number}/{args.runs} {tool.name}: {taken_ns:,.0f} ns")
                 found.setdefault(tool.name, []).append(taken_ns)
+        cpus = [1, os.cpu_count() or 1]
+        rows = [timeline(Path(name), number, args.seconds) for number in cpus for _ in range(3)]
     commands = {tool.name: tool.command.replace(name, "…") for tool in watchers[2:]}
     print(
         report(
@@ -106,6 +136,32 @@ def main() -> None:
             notes,
         )
     )
+    headers = ["CPUs with two processes that yield", "switches/s", "switches", "lost", "bytes for each"]
+    print("\n### A timeline: `kintro ctxswitch --timeline FILE.pftrace`\n\n" + peers.table(headers, rows, {}))
+
+
+def timeline(folder: Path, cpus: int, seconds: int) -> list[str]:
+    """A row: what a timeline of as many switches as can be made on so many CPUs comes to."""
+    load = peers.compiled(YIELD, folder / "yield")
+    output, trace = folder / "account", folder / "trace.pftrace"
+    words = [
+        peers.KINTRO,
+        "ctxswitch",
+        "-d",
+        str(seconds),
+        "--timeline",
+        str(trace),
+        "--json",
+        "-o",
+        str(output),
+    ]
+    with subprocess.Popen([load, str(cpus), str(seconds + 3)], start_new_session=True) as yielding:
+        subprocess.run(words, stderr=subprocess.DEVNULL, check=True)
+        os.killpg(yielding.pid, signal.SIGKILL)
+    told = json.loads(output.read_text().splitlines()[-1])
+    rate = told["switches"] / told["duration_ns"] * 1e9
+    size = trace.stat().st_size / told["switches"]
+    return [str(cpus), f"{rate:,.0f}", f"{told['switches']:,}", f"{told['lost']:,}", f"{size:.0f}"]
 
 
 def report(
