@@ -23,8 +23,8 @@ def address_space(layout: Layout) -> str:
     compared = any(band.share is not None for band in layout.bands)
     return page(
         "address_space",
-        ("drawing.js", "labels.js", "moving.js"),
-        styles=("kinds.css",),
+        ("page.js", "drawing.js", "labels.js", "moving.js"),
+        styles=("along.css", "kinds.css"),
         shape=layout,
         open_max=OPEN_MAX,
         compared=compared,

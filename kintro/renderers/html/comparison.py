@@ -64,7 +64,6 @@ def comparison(shape: Comparison) -> str:
     return page(
         "comparison",
         ("comparison.js",),
-        shared=False,
         shape=shape,
         rows=[(label, [each for each in lengths if each.bar.label == label]) for label in labels],
         bar_ticks=[(along.at(value), text) for value, text in shape.bar_ticks],

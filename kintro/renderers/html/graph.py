@@ -59,9 +59,8 @@ def graph(shape: Graph) -> str:
     return page(
         "graph",
         ("graph.js",),
-        shared=False,
         styles=("groups.css",),
-        graph=shape,
+        shape=shape,
         nodes=drawn.nodes,
         lines=drawn.lines,
         width=drawn.width,

@@ -12,13 +12,11 @@ from kintro.renderers.text import printable
 HERE = Path(__file__).parent
 
 
-def page(
-    name: str, scripts: tuple[str, ...], shared: bool = True, styles: tuple[str, ...] = (), **context: Any
-) -> str:
-    """The template `name`.html filled in, with `styles`, `name`.css and `scripts` in it.
+def page(name: str, scripts: tuple[str, ...], styles: tuple[str, ...] = (), **context: Any) -> str:
+    """The template `name`.html filled in, with page.css, `styles`, `name`.css and `scripts` in it.
 
-    `shared`: also page.css and page.js, for what is looked at along an axis. Values are escaped, and what
-    could hide or reorder text is told as such. A Content-Security-Policy permits these styles and scripts.
+    Values are escaped, and what could hide or reorder text is told as such. A Content-Security-Policy permits
+    these styles and scripts.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 40 ms, only where a page is made
     from markupsafe import Markup
@@ -31,9 +29,9 @@ def page(
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    parts = (*["page.css"] * shared, *styles, f"{name}.css")
+    parts = ("page.css", *styles, f"{name}.css")
     style = "".join((HERE / part).read_text(encoding="utf-8") for part in parts)
-    script = "".join((HERE / part).read_text(encoding="utf-8") for part in (*["page.js"] * shared, *scripts))
+    script = "".join((HERE / part).read_text(encoding="utf-8") for part in scripts)
     return environment.get_template(f"{name}.html").render(
         style=Markup(style),
         script=Markup(script),

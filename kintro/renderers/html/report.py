@@ -27,8 +27,7 @@ def report(shape: Report) -> str:
     return page(
         "report",
         (),
-        shared=False,
-        styles=("page.css", "kinds.css", "tasks.css", "groups.css"),
+        styles=("along.css", "kinds.css", "tasks.css", "groups.css"),
         shape=shape,
         words=shape.words,
         accounts=accounts,

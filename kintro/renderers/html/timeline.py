@@ -28,8 +28,8 @@ def timeline(shape: Timeline) -> str:
     """
     return page(
         "timeline",
-        ("turns.js", "lanes.js", "turn_facts.js", "along.js"),
-        styles=("tasks.css",),
+        ("page.js", "turns.js", "lanes.js", "turn_facts.js", "along.js"),
+        styles=("along.css", "tasks.css"),
         shape=shape,
         data=base64.b64encode(zlib.compress(packed(shape.turns), _LEVEL)).decode(),
         lengths=" ".join(map(str, _lengths(shape))),
