@@ -1,0 +1,156 @@
+"""Every lab is done with right answers and with wrong ones; and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kintro.labs import catalogue, words
+from kintro.labs.lab import CHOICE, YES_NO, Question, changed
+
+from .harness import KINTRO, NOBODY, as_nobody, environment, kintro, running, strictly, wait_for
+
+pytestmark = pytest.mark.kernel
+
+WITHOUT_ROOT = [name for name in catalogue.NAMES if not catalogue.lab(name).root]
+DEADLINE_S = 120
+
+
+def any_answer(question: Question) -> Any:
+    if question.kind == YES_NO:
+        return True
+    return next(iter(question.choices)) if question.kind == CHOICE else 1
+
+
+class Student:
+    """Somebody with a folder of his own, who does one lab."""
+
+    def __init__(self, folder: Path, lab: str, **options: Any) -> None:
+        self.folder, self.lab, self.said = folder, lab, words.of_lab(lab)
+        self.state = folder / "state"
+        self._options = options
+        self.state.mkdir(parents=True, exist_ok=True)
+        shutil.chown(self.state, *((NOBODY, NOBODY) if options else (0, 0)))
+        for above in (folder, *folder.parents[:2]):
+            above.chmod(0o755)
+
+    def __call__(self, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[bytes]:
+        env = environment(XDG_STATE_HOME=str(self.state), LANG="C.UTF-8")
+        return kintro("lab", *arguments, env=env, timeout=DEADLINE_S, **self._options, **more)
+
+    def answers(self, **parts: Mapping[str, Any]) -> Path:
+        path = self.folder / "answers.json"
+        path.write_text(json.dumps(parts))
+        path.chmod(0o644)
+        return path
+
+    def starts(self) -> dict[str, Any]:
+        """Begins the lab with any predictions; the facts of the session."""
+        predictions = {question.name: any_answer(question) for question in self.said.predictions}
+        done = self("start", self.lab, "--answers", self.answers(predictions=predictions))
+        assert (done.returncode, done.stderr) == (0, b"")
+        kept = json.loads((self.state / "kintro/labs.json").read_text())["sessions"]
+        assert [one["lab"] for one in kept] == [self.lab]
+        self.told = done.stdout.decode()
+        facts: dict[str, Any] = kept[0]["facts"]
+        return facts
+
+    def checks(self, observations: Mapping[str, Any]) -> dict[str, Any]:
+        path = self.answers(observations=observations)
+        done = self("check", self.lab, "--json", "--answers", path)
+        assert done.returncode == 0, done.stderr
+        return strictly(done.stdout)
+
+
+def does(student: Student) -> None:
+    facts = student.starts()
+    right = {question.name: facts[question.name] for question in student.said.observations}
+    shutil.copytree(student.state, student.folder / "begun")
+    checked = student.checks(right)
+    assert (checked["right"], checked["marks"]) == (len(right), len(right))
+    assert not re.search(r"[{}]", checked["explanation"])
+    # Wrong ones, in the same session as it was before.
+    shutil.rmtree(student.state / "kintro")
+    for name in os.listdir(student.folder / "begun"):
+        shutil.copytree(student.folder / "begun" / name, student.state / name)
+    if student._options:
+        for path in (student.state / "kintro", student.state / "kintro/labs.json"):
+            shutil.chown(path, NOBODY, NOBODY)
+    wrong = {question.name: changed(question, right[question.name]) for question in student.said.observations}
+    checked = student.checks(wrong)
+    assert (checked["right"], checked["marks"]) == (0, len(wrong))
+
+
+@pytest.mark.parametrize("name", catalogue.NAMES)
+def test_a_lab_with_right_answers_and_with_wrong_ones(tmp_path: Path, name: str) -> None:
+    student = Student(tmp_path, name)
+    does(student)
+    again = student("check", name, "--answers", student.answers(observations={}))
+    assert again.returncode == 0 and "Marks: 0/" in again.stdout.decode()
+    listed = strictly(student("list", "--json").stdout)
+    [entry] = [one for one in listed["labs"] if one["name"] == name]
+    assert (entry["right"], entry["marks"]) == (0, len(student.said.observations))
+    sheet = student("sheet", name).stdout.decode()
+    assert "SHA-256" in sheet and f"0/{len(student.said.observations)}" in sheet
+
+
+@pytest.mark.parametrize("name", WITHOUT_ROOT)
+def test_a_lab_as_a_plain_user(tmp_path: Path, name: str) -> None:
+    does(Student(tmp_path, name, **as_nobody()))
+
+
+def test_numbers_are_not_told_before_they_are_asked_for(tmp_path: Path) -> None:
+    """Those of a lab whose numbers cannot stand there by chance."""
+    student = Student(tmp_path, "fork-and-frames")
+    facts = student.starts()
+    for name in ("same_before", "copied_after", "same_after"):
+        assert not re.search(rf"(?<!\d){facts[name]}(?!\d)", student.told.replace(",", ""))
+
+
+@pytest.mark.parametrize("name", ["fork-and-frames"])
+def test_root_is_needed(tmp_path: Path, name: str) -> None:
+    student = Student(tmp_path, name, **as_nobody())
+    done = student("start", name, "--answers", student.answers())
+    assert done.returncode == 77 and b"needs root" in done.stderr
+
+
+def test_verify() -> None:
+    done = kintro("lab", "verify", "zombie", "--json", timeout=DEADLINE_S)
+    assert done.returncode == 0
+    [result] = strictly(done.stdout)["labs"]
+    assert (result["lab"], result["problem"]) == ("zombie", "")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_nothing_stays_behind(tmp_path: Path, ending: signal.Signals) -> None:
+    """However kintro ends; and the program is the calling user's."""
+    state = tmp_path / "state"
+    state.mkdir()
+    shutil.chown(state, NOBODY, NOBODY)
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    env = environment(SUDO_UID=str(NOBODY), XDG_STATE_HOME=str(state), LANG="C.UTF-8", PYTHONUNBUFFERED="1")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
+    with running([KINTRO, "lab", "start", "fork-and-frames"], **pipes) as process:
+        process.stdin.write(b"1\n")
+        process.stdin.flush()
+        told = ""
+        while not (found := re.search(r"maps (\d+) --diff (\d+)", told)):
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece
+            told += piece.decode()
+        pids = [int(found[1]), int(found[2])]
+        assert [os.stat(f"/proc/{pid}").st_uid for pid in pids] == [NOBODY, NOBODY]
+        process.send_signal(ending)
+        process.wait(timeout=20)
+    for pid in pids:
+        wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), f"the end of {pid}")
