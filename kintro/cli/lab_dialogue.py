@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from kintro.cli.output import as_calling_user
 from kintro.concepts.words import filled
-from kintro.errors import EX_NOINPUT, EX_USAGE, KintroError
+from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 from kintro.labs import catalogue, session, state, words
 from kintro.labs.lab import CHOICE, YES_NO, Answer, Question, Step, Words, is_answer, parsed
 from kintro.labs.session import Session
@@ -65,6 +65,9 @@ class Dialogue:
                 observations |= self._ask_all("observations", asked, stage.shown)
                 if not asked:
                     self._wait()
+            if session.unrecorded(said, stage.facts):
+                hint = "start the lab again, and let its program do what it does"
+                raise KintroError("what the lab is about did not happen", hint, EX_UNAVAILABLE)
             done = Session(
                 lab=name,
                 taken_at=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),

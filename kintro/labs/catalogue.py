@@ -9,7 +9,10 @@ from kintro.errors import EX_NOPERM, EX_UNAVAILABLE, KintroError
 from kintro.labs.lab import Lab
 from kintro.sources import host
 
-NAMES = ("zombie", "fork-and-frames", "syscall-cost")
+NAMES = (
+    "zombie", "orphans", "pid-wrap", "fork-and-frames", "address-space", "kernel-wall", "syscall-cost",
+    "time-slices", "ping-pong", "threads-vs-processes", "signals", "pipe-vs-shared-memory",
+)  # fmt: skip
 
 
 def lab(name: str) -> Lab:

@@ -44,6 +44,12 @@ def foreseen(words: Words, session: Session) -> tuple[Grade, ...]:
     return grades(words.predictions, session.predictions, session.facts)
 
 
+def unrecorded(words: Words, facts: Mapping[str, Answer]) -> list[str]:
+    """The names of questions that no fact answers."""
+    asked = (*words.predictions, *words.observations)
+    return [question.name for question in asked if not is_answer(question, facts.get(question.name))]
+
+
 def marks(found: tuple[Grade, ...]) -> tuple[int, int]:
     """How many are right, of how many."""
     return sum(grade.right for grade in found), len(found)
@@ -51,12 +57,16 @@ def marks(found: tuple[Grade, ...]) -> tuple[int, int]:
 
 def fits(words: Words, session: Session) -> bool:
     """Whether a session, from a file of any origin, is one of the lab as it is now."""
-    asked = (*words.predictions, *words.observations)
-    known = {question.name: question for question in asked}
-    if not all(is_answer(question, session.facts.get(question.name)) for question in asked):
+    if unrecorded(words, session.facts):
         return False
-    given = {**session.predictions, **session.observations}
-    return given.keys() <= known.keys() and all(is_answer(known[name], given[name]) for name in given)
+    for questions, given in (
+        (words.predictions, session.predictions),
+        (words.observations, session.observations),
+    ):
+        known = {question.name: question for question in questions}
+        if not all(name in known and is_answer(known[name], answer) for name, answer in given.items()):
+            return False
+    return True
 
 
 def as_json(session: Session) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from kintro.errors import KintroError
 from kintro.labs import catalogue, words
-from kintro.labs.lab import Answer, Question, Words, changed, grades, is_answer
+from kintro.labs.lab import Answer, Question, Words, changed, grades
+from kintro.labs.session import unrecorded
 from kintro.labs.stage import Stage
 from kintro.renderers.text import duration
 
@@ -52,9 +53,9 @@ def _facts(name: str, said: Words) -> dict[str, Answer]:
 
 def _problem(said: Words, facts: dict[str, Answer]) -> str:
     """Empty if right answers get full marks, and each wrong one costs its mark."""
-    for question in (*said.predictions, *said.observations):
-        if not is_answer(question, facts.get(question.name)):
-            return f"{question.name} was not recorded"
+    missing = unrecorded(said, facts)
+    if missing:
+        return f"{missing[0]} was not recorded"
     answers = {question.name: facts[question.name] for question in said.observations}
     if not all(grade.right for grade in grades(said.observations, answers, facts)):
         return "right answers do not get full marks"
