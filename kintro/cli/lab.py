@@ -93,6 +93,7 @@ def _start(args: argparse.Namespace, spoken: str) -> int:
     from kintro.cli.lab_dialogue import Dialogue
     from kintro.cli.output import Output
 
+    _end_when_told()
     output = Output()
     answers = _answers(args.answers) if args.answers is not None else None
     dialogue = Dialogue(output, spoken, answers, sys.stdin)
@@ -164,6 +165,7 @@ def _verify(args: argparse.Namespace, spoken: str) -> int:
     from kintro.labs import verify
     from kintro.renderers import jsonl
 
+    _end_when_told()
     output = Output(args.output)
     found = []
     for name in [args.lab] if args.lab else NAMES:
@@ -176,6 +178,18 @@ def _verify(args: argparse.Namespace, spoken: str) -> int:
         output.line(jsonl.line({"type": "labs", "labs": [result._asdict() for result in found]}))
     _flushed(output)
     return 0 if all(result.works for result in found) else EX_UNAVAILABLE
+
+
+def _end_when_told() -> None:
+    """Has signals that end kintro do so as Ctrl-C does: with the lab's program."""
+    import signal
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _flushed(output: Output) -> int:

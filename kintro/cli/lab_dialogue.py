@@ -15,7 +15,7 @@ from kintro.labs.lab import CHOICE, YES_NO, Answer, Question, Step, Words, is_an
 from kintro.labs.session import Session
 from kintro.labs.stage import Stage
 from kintro.renderers import terminal
-from kintro.renderers.text import wrap
+from kintro.renderers.text import printable, wrap
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -59,6 +59,8 @@ class Dialogue:
                 if number == 1:
                     self._title(self.own["situation"])
                     self.say(filled(self._in(said.situation), stage.shown))
+                    self.say(self.own["program"])
+                    self._output.line(f"    {printable(str(stage.source))}")
                     self.say(self.own["later"])
                 self._step(number, said.steps[step], stage)
                 asked = [question for question in said.observations if question.step == step]

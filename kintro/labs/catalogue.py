@@ -11,7 +11,8 @@ from kintro.sources import host
 
 NAMES = (
     "zombie", "orphans", "pid-wrap", "fork-and-frames", "address-space", "kernel-wall", "syscall-cost",
-    "time-slices", "ping-pong", "threads-vs-processes", "signals", "pipe-vs-shared-memory",
+    "time-slices", "ping-pong", "threads-vs-processes", "signals", "channels",
+    "pipe-vs-shared-memory",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def play(stage: Stage) -> Iterator[str]:
     stage.shown.update(first_pid=first, other_pid=other)
     yield "trace"
     counted = switches.count(filters=Filters(pid=first), during=stage.step)
-    tasks = {task.name.pid: task for task in counted.tasks.values()}
+    tasks = {task.name.tid: task for task in counted.tasks.values()}
     if {first, other} <= tasks.keys():
         voluntary = tasks[first].voluntary
         stage.facts.update(

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import random
 import select
+import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from kintro.labs.lab import Answer
 from kintro.sources.command import calling_user
 
 PROGRAMS = Path(__file__).parent / "programs"
+BUILD_S = 120.0  # for a Go program
 STEP_S = 30.0  # at most, from one line of a program to the next
 
 
@@ -33,15 +36,19 @@ class Stage:
         self.shown: dict[str, Value] = {}  # what the student is told: pids, addresses
         self.facts: dict[str, Answer] = {}  # what the kernel did, by the names of questions
         self._random = random.SystemRandom()
+        self.source: Path | None = None  # of its program
         self._program: subprocess.Popen[str] | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        program = self._program
-        if program is None:
-            return
+        with self._stack:
+            if self._program is not None:
+                self._end(self._program)
+
+    def _end(self, program: subprocess.Popen[str]) -> None:
         # Not waited for yet, so that the number of its process group is nobody else's.
         with suppress(ProcessLookupError):
             os.killpg(program.pid, signal.SIGKILL)
@@ -66,16 +73,12 @@ class Stage:
         return self._random.choice(of)
 
     def begin(self, name: str, *arguments: Value, as_root: bool = False) -> dict[str, int]:
-        """Starts a program; what it tells first."""
-        command = [sys.executable, "-I", str(PROGRAMS / f"{name}.py"), *map(str, arguments)]
-        user = None if as_root else calling_user()
-        more: dict[str, Any] = {}
-        if user is not None:
-            groups = os.getgrouplist(user.name, user.gid)
-            more = {"user": user.uid, "group": user.gid, "extra_groups": groups}
+        """Starts a program, its Go version where there are one and a Go tool chain; what it tells first."""
+        more = {} if as_root else _as_calling_user()
+        self.source, command = self._command(name, more)
         try:
             self._program = subprocess.Popen(
-                command,
+                [*command, *map(str, arguments)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -87,6 +90,21 @@ class Stage:
                 f"cannot start the lab's program: {error.strerror}", None, EX_UNAVAILABLE
             ) from error
         return self._told()
+
+    def _command(self, name: str, more: dict[str, Any]) -> tuple[Path, list[str]]:
+        """A program's source, and how it is run."""
+        script, source = PROGRAMS / f"{name}.py", PROGRAMS / f"{name}.go"
+        go = shutil.which("go")
+        if go is not None and source.exists():
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kintro-lab-"))
+            if more:
+                os.chown(folder, more["user"], more["group"])
+            built = str(Path(folder, name))
+            build = [go, "build", "-o", built, str(source)]
+            with suppress(subprocess.SubprocessError, OSError):
+                subprocess.run(build, check=True, capture_output=True, cwd=folder, timeout=BUILD_S, **more)
+                return source, [built]
+        return script, [sys.executable, "-I", str(script)]
 
     def step(self) -> dict[str, int]:
         """Lets the program go on; what it tells next."""
@@ -106,3 +124,13 @@ class Stage:
             raise KintroError(f"the lab's program {why}", "start the lab again", EX_UNAVAILABLE)
         words = line.split()
         return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def _as_calling_user() -> dict[str, Any]:
+    """Options of Popen for a program of the user who called sudo; none without sudo."""
+    user = calling_user()
+    if user is None:
+        return {}
+    groups = os.getgrouplist(user.name, user.gid)
+    env = {**os.environ, "HOME": user.home, "USER": user.name, "LOGNAME": user.name}
+    return {"user": user.uid, "group": user.gid, "extra_groups": groups, "env": env}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from kintro.labs import catalogue, words
 from kintro.labs.lab import CHOICE, YES_NO, Question, changed
+from kintro.labs.stage import PROGRAMS
 
 from .harness import KINTRO, NOBODY, as_nobody, environment, kintro, running, strictly, wait_for
 
@@ -130,27 +132,66 @@ def test_verify() -> None:
     assert (result["lab"], result["problem"]) == ("zombie", "")
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-def test_nothing_stays_behind(tmp_path: Path, ending: signal.Signals) -> None:
-    """However kintro ends; and the program is the calling user's."""
+TWINS = [name for name in catalogue.NAMES if (PROGRAMS / f"{name.replace('-', '_')}.go").exists()]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_lab_without_go(name: str) -> None:
+    done = kintro("lab", "verify", name, "--json", timeout=DEADLINE_S, env=environment(PATH="/nonexistent"))
+    assert strictly(done.stdout)["labs"][0]["problem"] == ""
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_go_version_is_used_where_there_is_go(tmp_path: Path, name: str) -> None:
+    if shutil.which("go") is None:
+        pytest.skip("no Go tool chain")
+    student, source = Student(tmp_path, name), PROGRAMS / f"{name.replace('-', '_')}.go"
+    student.starts()
+    assert f"    {source}\n" in student.told
+
+
+def of_session(sid: int) -> list[int]:
+    """The processes of a session, which are those of a lab's program."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == sid:
+                found.append(pid)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "processes"),
+    [
+        ("orphans", signal.SIGINT, 4),
+        ("orphans", signal.SIGTERM, 4),
+        ("orphans", signal.SIGHUP, 4),
+        ("fork-and-frames", signal.SIGKILL, 2),
+    ],
+    ids=str,
+)
+def test_nothing_stays_behind(tmp_path: Path, name: str, ending: signal.Signals, processes: int) -> None:
+    """However kintro ends. The program is the calling user's."""
     state = tmp_path / "state"
     state.mkdir()
     shutil.chown(state, NOBODY, NOBODY)
     for above in (tmp_path, *tmp_path.parents[:2]):
         above.chmod(0o755)
-    env = environment(SUDO_UID=str(NOBODY), XDG_STATE_HOME=str(state), LANG="C.UTF-8", PYTHONUNBUFFERED="1")
+    env = environment(SUDO_UID=str(NOBODY), XDG_STATE_HOME=str(state), LANG="C.UTF-8")
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
-    with running([KINTRO, "lab", "start", "fork-and-frames"], **pipes) as process:
+    with running([KINTRO, "lab", "start", name], **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"1\n")
         process.stdin.flush()
         told = ""
-        while not (found := re.search(r"maps (\d+) --diff (\d+)", told)):
+        while not told.endswith(("goes on. ", "frame in both, after the fork?\n> ")):
             piece = os.read(process.stdout.fileno(), 4096)
-            assert piece
+            assert piece, told
             told += piece.decode()
-        pids = [int(found[1]), int(found[2])]
-        assert [os.stat(f"/proc/{pid}").st_uid for pid in pids] == [NOBODY, NOBODY]
+        program = int(re.findall(r"Process (\d+) has", told)[0])
+        pids = of_session(program)
+        assert program in pids and len(pids) >= processes
+        assert {os.stat(f"/proc/{pid}").st_uid for pid in pids} == {NOBODY}
         process.send_signal(ending)
         process.wait(timeout=20)
-    for pid in pids:
-        wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), f"the end of {pid}")
+    wait_for(lambda: not of_session(program), f"the end of session {program}")

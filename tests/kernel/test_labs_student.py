@@ -121,6 +121,12 @@ def share(seen: Seen) -> float:
     return float(100 * nicer / (first + nicer))
 
 
+def channel(seen: Seen, kind: str, inode: int) -> dict[str, Any]:
+    channels = [one for one in seen["ipc"]["channels"] if one["kind"] == kind]
+    [found] = [one for one in channels if str(inode) in one["id"].split("-")]
+    return dict(found)
+
+
 def ids(seen: Seen, kind: str) -> list[dict[str, Any]]:
     return [event for event in seen["watch"] if event["type"] == kind]
 
@@ -185,6 +191,16 @@ FINDS: dict[str, dict[str, Find]] = {
         "handled": lambda seen, shown: calls(seen, "rt_sigreturn")["calls"],
         "lost": lambda seen, shown: shown["sent"] - calls(seen, "rt_sigreturn")["calls"],
     },
+    "channels": {
+        "pipe_bytes": lambda seen, shown: channel(seen, "pipe", shown["pipe"])["bytes"],
+        "socket_bytes": lambda seen, shown: channel(seen, "unix", shown["socket"])["bytes"],
+        "reader_pid": lambda seen, shown: next(
+            end["pid"]
+            for end in channel(seen, "pipe", shown["pipe"])["endpoints"]
+            if end["role"] == "read"
+        ),
+        "left_bytes": lambda seen, shown: channel(seen, "pipe", shown["pipe"])["bytes"],
+    },
     "pipe-vs-shared-memory": {
         "pipe_writes": lambda seen, shown: calls(seen, "write")["calls"],
         "memory_writes": lambda seen, shown: calls(seen, "write")["calls"],
@@ -198,8 +214,12 @@ def shown_in(said: str) -> dict[str, Any]:
     addresses = [int(word, 16) for word in re.findall(r"\b0x[0-9a-f]+", said)]
     memory, some, *_ = [*dict.fromkeys(addresses), None, None]
     found: dict[str, Any] = {"memory": memory, "some": some}
-    for name, pattern in {"sent": r"been\s+sent (\d+)", "first": r"Processes (\d+) and"}.items():
-        if match := re.search(pattern, said):
+    patterns = {
+        "sent": r"been sent (\d+)", "first": r"Processes (\d+) and", "pipe": r"the pipe (\d+)",
+        "socket": r"of which one is (\d+)",
+    }  # fmt: skip
+    for name, pattern in patterns.items():
+        if match := re.search(pattern, " ".join(said.split())):
             found[name] = int(match[1])
     return found
 
