@@ -153,6 +153,7 @@ class Dialogue:
         return found
 
     def _ask(self, question: Question, shown: Mapping[str, Any]) -> Answer | None:
+        self._output.line("")
         self.say(filled(self._in(question.text), shown))
         for number, text in enumerate(question.choices.values(), 1):
             self.say(f"{number}) {self._in(text)}", indent=2)

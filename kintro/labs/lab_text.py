@@ -65,8 +65,8 @@ def check(done: Session, language: str, width: int, colour: bool) -> Iterator[st
     room = min(width, _LINE_MAX)
     graded = session.graded(said, done)
     parts = (
-        (own["predictions"], session.foreseen(said, done), own["expected"], own["happened"]),
-        (own["observations"], graded, own["yours"], own["kernel"]),
+        (own["predictions"], session.foreseen(said, done), "expected", "happened"),
+        (own["observations"], graded, "yours", "kernel"),
     )
     for title, grades, given, fact in parts:
         yield ""
@@ -76,11 +76,11 @@ def check(done: Session, language: str, width: int, colour: bool) -> Iterator[st
     right, all_marks = session.marks(graded)
     yield ""
     meaning = "good" if right == all_marks else "changed"
-    yield terminal.styled(f"{own['marks']}: {right}/{all_marks}", meaning, colour)
+    yield terminal.styled(f"{own['marks']}{own['colon']}{right}/{all_marks}", meaning, colour)
     yield ""
     yield terminal.styled(own["explanation"], "title", colour)
     yield from wrap(filled(getattr(said.explanation, language), {**done.shown, **done.facts}), room)
-    yield from wrap(f"{own['reading']}: {', '.join(said.reading)}", room)
+    yield from wrap(f"{own['reading']}{own['colon']}{', '.join(said.reading)}", room)
 
 
 def _grade(
@@ -92,7 +92,9 @@ def _grade(
     yield f"{terminal.styled(sign, meaning, colour)} {text[0]}"
     yield from (f"  {line}" for line in text[1:])
     answer = "-" if grade.answer is None else told(question, grade.answer, language)
-    for line in wrap(f"{given}: {answer} · {fact}: {told(question, grade.fact, language)}", room - 2):
+    own, fact_told = words.spoken(language), told(question, grade.fact, language)
+    beside = f"{own[given]}{own['colon']}{answer} · {own[fact]}{own['colon']}{fact_told}"
+    for line in wrap(beside, room - 2):
         yield f"  {line}"
 
 

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from kintro.labs.lab import Lab
 from kintro.labs.stage import Stage
-from kintro.observers import syscalls
+from kintro.observers import cost_ipc, syscalls
+from kintro.observers.cost_ipc_records import ONE_CPU
 from kintro.observers.memory_diff import diff
 from kintro.sources.filters import Filters
 from kintro.sources.mappings import read_maps
+
+RUNS, MESSAGE_BYTES = 5, 1024
 
 
 def play(stage: Stage) -> Iterator[str]:
@@ -28,6 +31,12 @@ def play(stage: Stage) -> Iterator[str]:
     of_parent, of_child = parts
     stage.facts["same_frames"] = diff(parent, of_parent, child, of_child).total.same_frame or 0
     yield "frames"
+    report = cost_ipc.measure(RUNS, kinds=("pipe", "shm-futex"), sizes=(MESSAGE_BYTES,))
+    for name, kind in (("pipe_ns", "pipe"), ("memory_ns", "shm-futex")):
+        median_ns = report.median_ns(kind, ONE_CPU)
+        if median_ns is not None:
+            stage.facts[name] = round(median_ns)
+    yield "cost"
 
 
 def _writes(stage: Stage) -> int:

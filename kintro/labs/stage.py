@@ -28,6 +28,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 BUILD_S = 120.0  # for a Go program
 STEP_S = 30.0  # at most, from one line of a program to the next
 
+# The program runs as the user who called sudo.
+_READABLE = "kintro and its Python have to be where every user can read them, as script/install has it"
+
 
 class Stage:
     """A context manager: whatever was begun on it ends with it."""
@@ -86,10 +89,9 @@ class Stage:
                 **more,
             )
         except OSError as error:
-            raise KintroError(
-                f"cannot start the lab's program: {error.strerror}", None, EX_UNAVAILABLE
-            ) from error
-        return self._told()
+            message = f"cannot start the lab's program: {error.strerror}"
+            raise KintroError(message, _READABLE, EX_UNAVAILABLE) from error
+        return self._told(_READABLE)
 
     def _command(self, name: str, more: dict[str, Any]) -> tuple[Path, list[str]]:
         """A program's source, and how it is run."""
@@ -114,14 +116,14 @@ class Stage:
             self._program.stdin.flush()
         return self._told()
 
-    def _told(self) -> dict[str, int]:
+    def _told(self, hint: str = "start the lab again") -> dict[str, int]:
         assert self._program is not None and self._program.stdout is not None
         poll = select.poll()
         poll.register(self._program.stdout, select.POLLIN)
         line = self._program.stdout.readline() if poll.poll(STEP_S * 1000) else None
         if not line:
             why = "has ended" if line is not None else "does not answer"
-            raise KintroError(f"the lab's program {why}", "start the lab again", EX_UNAVAILABLE)
+            raise KintroError(f"the lab's program {why}", hint, EX_UNAVAILABLE)
         words = line.split()
         return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 

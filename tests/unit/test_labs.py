@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kintro.cli import parser
 from kintro.concepts.words import LANGUAGES, Text
 from kintro.errors import KintroError
 from kintro.labs import catalogue, session, sheet, state, words
@@ -79,8 +80,6 @@ def test_questions_of_a_lab(name: str) -> None:
 @pytest.mark.parametrize("name", catalogue.NAMES)
 def test_commands_of_a_lab_are_kintros(name: str) -> None:
     """Verbs and options are those there are; other programs are few."""
-    from kintro.cli import parser
-
     whole = parser()
     for step in words.of_lab(name).steps.values():
         for command in step.commands:
@@ -316,3 +315,90 @@ def test_markup_of_strangers_is_text() -> None:
     for text in (sheet_markdown.markdown(made), html.sheet(made)):
         assert "<script>" not in text and "\x1b" not in text
     assert html.sheet(made).startswith("<!DOCTYPE html>")
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["start"], "which lab"),
+        (["check"], "which lab"),
+        (["list", "zombie"], "list is of all labs"),
+        (["list", "--answers", "x"], "--answers is for start and check"),
+        (["start", "zombie", "--html", "x"], "--html is for sheet"),
+        (["start", "zombie", "--json"], "--json is for"),
+        (["start", "zombie", "-o", "x"], "-o is not for start"),
+        (["sheet", "--html", "x", "-o", "y"], "-o is not for --html"),
+    ],
+)
+def test_what_does_not_go_together(arguments: list[str], message: str) -> None:
+    with pytest.raises(KintroError, match=message) as raised:
+        run_lab(*arguments)
+    assert raised.value.exit_code == 2
+
+
+def run_lab(*arguments: str) -> int:
+    args = parser(["lab"]).parse_args(["lab", *arguments])
+    return int(args.run(args))
+
+
+@pytest.fixture
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of sessions, of nobody's sudo."""
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return state.file_of(os.environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "expected an object"),
+        ('{"apples": {}}', "expected an object"),
+        ('{"observations": []}', "are objects"),
+        ('{"observations": {"apples": 1}}', "nobody asks for apples"),
+        ('{"observations": {"left": "two"}}', "'two' is no answer to left"),
+        ('{"observations": {"killed": 7}}', "7 is no answer to killed"),
+        ('{"observations": {"left": 1}}', "answers of the lab zombie are missing"),
+    ],
+)
+def test_files_of_answers(own_state: Path, tmp_path: Path, text: str, message: str) -> None:
+    state.keep(own_state, zombie())
+    path = tmp_path / "answers.json"
+    path.write_text(text)
+    with pytest.raises(KintroError, match=message) as raised:
+        run_lab("check", "zombie", "--answers", str(path))
+    assert raised.value.exit_code == 66
+
+
+def test_answers_as_one_would_type_them(own_state: Path, tmp_path: Path) -> None:
+    state.keep(own_state, zombie())
+    path = tmp_path / "answers.json"
+    path.write_text('{"observations": {"zombies": "5", "code": 1, "killed": "no", "left": "2"}}')
+    assert run_lab("check", "zombie", "--answers", str(path)) == 0
+    [kept] = state.read(own_state)
+    assert kept.session.observations == RIGHT
+    with pytest.raises(KintroError, match="has been answered"):
+        run_lab("check", "zombie", "--answers", str(path))
+
+
+def test_a_lab_that_was_not_done(own_state: Path) -> None:
+    with pytest.raises(KintroError, match="has not been done yet"):
+        run_lab("check", "zombie")
+
+
+def test_a_session_that_was_changed_is_not_checked(own_state: Path) -> None:
+    state.keep(own_state, zombie(**RIGHT))
+    own_state.write_text(own_state.read_text().replace('"left": 2', '"left": 3'))
+    with pytest.raises(KintroError, match="not as kintro wrote it"):
+        run_lab("check", "zombie")
+
+
+def test_nobody_is_asked_where_json_is_wanted(own_state: Path) -> None:
+    state.keep(own_state, zombie())
+    with pytest.raises(KintroError, match="are missing") as raised:
+        run_lab("check", "zombie", "--json")
+    assert raised.value.exit_code == 2
