@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from kintro.cli.output import as_calling_user
@@ -53,35 +54,42 @@ class Dialogue:
         self.say(self._in(said.question))
         self._title(self.own["predict"])
         predictions = self._ask_all("predictions", said.predictions, {}, needed=True)
-        observations: dict[str, Answer] = {}
+        now = datetime.datetime.now().astimezone().isoformat(timespec="microseconds")
+        system = os.uname()
         with Stage() as stage:
+            # What is shown and recorded is the stage's, and grows.
+            done = Session(
+                name, now, f"{system.sysname} {system.release}", stage.shown, stage.facts, predictions, {}
+            )
             for number, step in enumerate(lab.play(stage), 1):
                 if number == 1:
-                    self._title(self.own["situation"])
-                    self.say(filled(self._in(said.situation), stage.shown))
-                    self.say(self.own["program"])
-                    self._output.line(f"    {printable(str(stage.source))}")
-                    self.say(self.own["later"])
+                    self._situation(said, stage)
                 self._step(number, said.steps[step], stage)
                 asked = [question for question in said.observations if question.step == step]
-                observations |= self._ask_all("observations", asked, stage.shown)
-                if not asked:
+                if asked:
+                    self._keep(path, done)  # before there is somebody who may leave
+                    found = self._ask_all("observations", asked, stage.shown)
+                    done = done._replace(observations={**done.observations, **found})
+                else:
                     self._wait()
             if session.unrecorded(said, stage.facts):
                 hint = "start the lab again, and let its program do what it does"
                 raise KintroError("what the lab is about did not happen", hint, EX_UNAVAILABLE)
-            done = Session(
-                lab=name,
-                taken_at=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
-                kernel=f"{os.uname().sysname} {os.uname().release}",
-                shown=stage.shown,
-                facts=stage.facts,
-                predictions=predictions,
-                observations=observations,
-            )
+            self._keep(path, done)
+        return done
+
+    def _keep(self, path: Path, done: Session) -> None:
+        """Once all is recorded."""
+        if not session.unrecorded(words.of_lab(done.lab), done.facts):
             with as_calling_user():
                 state.keep(path, done)
-        return done
+
+    def _situation(self, said: Words, stage: Stage) -> None:
+        self._title(self.own["situation"])
+        self.say(filled(self._in(said.situation), stage.shown))
+        self.say(self.own["program"])
+        self._output.line(f"    {printable(str(stage.source))}")
+        self.say(self.own["later"])
 
     def finish(self, begun: Session) -> Session:
         """Asks for the observations that are missing, and keeps the session."""

@@ -64,7 +64,10 @@ class Words(NamedTuple):
 
 
 class Lab(NamedTuple):
-    """`play` sets all up on a stage and yields the names of the steps, at which it waits for the student."""
+    """`play` sets all up on a stage and yields the names of the steps, at which it waits for the student.
+
+    What is asked at a step has been recorded before it is yielded.
+    """
 
     name: str
     play: Callable[[Stage], Iterator[str]]

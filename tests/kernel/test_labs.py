@@ -195,3 +195,22 @@ def test_nothing_stays_behind(tmp_path: Path, name: str, ending: signal.Signals,
         process.send_signal(ending)
         process.wait(timeout=20)
     wait_for(lambda: not of_session(program), f"the end of session {program}")
+
+
+def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) -> None:
+    env = environment(XDG_STATE_HOME=str(tmp_path), LANG="C.UTF-8")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
+    with running([KINTRO, "lab", "start", "address-space"], **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"1\n4 KiB\n")
+        process.stdin.flush()
+        told = ""
+        while "(RSS)" not in told:
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece, told
+            told += piece.decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    listed = strictly(kintro("lab", "list", "--json", env=env).stdout)["labs"]
+    [entry] = [one for one in listed if one["name"] == "address-space"]
+    assert entry["taken_at"] is not None and entry["marks"] is None
