@@ -60,7 +60,7 @@ class Student:
             found = json_lines(path)
             self.seen[verb] = found if verb in ("trace-fork", "watch") else found[-1]
         self._traces.clear()
-        for command in re.findall(r"^    (?:sudo )?(.+)$", step, re.MULTILINE):
+        for command in re.findall(r"^    (?:sudo )?((?:kintro|kill) .+)$", step, re.MULTILINE):
             program, *arguments = shlex.split(command)
             if program != "kintro":
                 subprocess.run([program, *arguments], check=True)
