@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kintro.cli import tracing
+from kintro.cli.report import language
 from kintro.concepts.words import LANGUAGES
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, KintroError
 from kintro.labs.catalogue import NAMES
@@ -61,13 +61,6 @@ def run(args: argparse.Namespace) -> int:
     )
     actions = {"list": _list, "start": _start, "check": _check, "sheet": _sheet, "verify": _verify}
     return actions[action](args, args.lang or language(os.environ))
-
-
-def language(environment: Mapping[str, str]) -> str:
-    """That of the locale (locale(7)), as far as there are words in it; else English."""
-    found = (environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    code = next(filter(None, found), "")[:2]
-    return code if code in LANGUAGES else "en"
 
 
 def _list(args: argparse.Namespace, spoken: str) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from kintro.renderers.markdown import escaped, lines_of
 from kintro.renderers.text import printable
 from kintro.shapes import Sheet, Table
 
@@ -25,19 +25,6 @@ def _lines(shape: Sheet) -> Iterator[str]:
             if isinstance(block, str):
                 yield escaped(block)
             elif isinstance(block, Table):
-                yield from _table(block)
+                yield from lines_of(block)
             else:
                 yield from (_FENCE, *map(printable, block), _FENCE)
-
-
-def _table(shape: Table) -> Iterator[str]:
-    yield f"| {' | '.join(map(escaped, shape.columns))} |"
-    yield "|" + "---|" * len(shape.columns)
-    for row in shape.rows:
-        yield f"| {' | '.join(map(escaped, row))} |"
-
-
-def escaped(text: str) -> str:
-    """Text of which nothing is markup, neither Markdown's nor HTML's, and that has no line break."""
-    one_line = printable(" ".join(text.split()))
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", one_line)

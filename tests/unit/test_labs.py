@@ -31,7 +31,7 @@ from kintro.labs.lab import (
 from kintro.labs.session import Session
 from kintro.labs.stage import PROGRAMS
 from kintro.labs.state import Kept
-from kintro.renderers import html, sheet_markdown
+from kintro.renderers import html, markdown, sheet_markdown
 
 
 def question(name: str = "pages", kind: str = NUMBER, **more: Any) -> Question:
@@ -286,7 +286,7 @@ def test_a_sheet_tells_what_was_done(language: str) -> None:
     assert session.digest(done.session) in text
     assert "3/4" in text and "kintro tree 41" in text
     explanation = getattr(words.of_lab("zombie").explanation, language)
-    assert sheet_markdown.escaped(explanation.partition("{")[0]) in text
+    assert markdown.escaped(explanation.partition("{")[0]) in text
 
 
 def test_a_sheet_keeps_the_answers_of_a_lab_that_is_open_to_itself() -> None:
