@@ -280,3 +280,20 @@ class Report(NamedTuple):
     verdicts: tuple[tuple[str, str, int], ...]  # each verdict, in words, and how many there are
     chapters: tuple[Chapter, ...]
     words: Mapping[str, str]  # what a page says around all that, in its language
+
+
+class Part(NamedTuple):
+    """A heading and what is below it: paragraphs, commands to type, tables."""
+
+    level: int  # 2 and more; the sheet's own title is 1
+    title: str
+    blocks: tuple[str | tuple[str, ...] | Table, ...]
+
+
+class Sheet(NamedTuple):
+    """A text to hand in."""
+
+    title: str
+    subtitle: str
+    language: str  # ISO 639-1
+    parts: tuple[Part, ...]

@@ -15,7 +15,7 @@ from kintro.errors import EX_IOERR, EX_SOFTWARE, EX_USAGE, KintroError
 # Each is kintro/cli/<verb with _>.py.
 VERBS = (
     "trace-fork", "syscalls", "trace-syscalls", "ctxswitch", "maps", "task", "tree", "ancestry", "pids",
-    "ipc", "trace-ipc", "cost", "report", "replay", "doctor", "completion",
+    "ipc", "trace-ipc", "cost", "lab", "report", "replay", "doctor", "completion",
 )  # fmt: skip
 
 

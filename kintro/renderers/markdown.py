@@ -36,7 +36,7 @@ def _lines(shape: Report) -> Iterator[str]:
     yield ""
     head = tuple(words[name] for name in ("id", "claim", "verdict", "seconds"))
     rows = tuple((a.id, a.claim, a.told, duration(a.duration_ns)) for a in accounts)
-    yield from _table(Table(head, rows))
+    yield from lines_of(Table(head, rows))
     for chapter in shape.chapters:
         yield from ("", f"## {escaped(chapter.title)}")
         for account in chapter.accounts:
@@ -56,7 +56,7 @@ def _account(told: Account, words: Mapping[str, str]) -> Iterator[str]:
     if told.facts:
         yield ""
         head = (words["numbers"], words["value"])
-        yield from _table(Table(head, tuple((fact.label, fact.text) for fact in told.facts)))
+        yield from lines_of(Table(head, tuple((fact.label, fact.text) for fact in told.facts)))
     for figure in told.figures:
         yield from _figure(figure, words)
     yield from (
@@ -77,12 +77,13 @@ def _figure(figure: Figure, words: Mapping[str, str]) -> Iterator[str]:
     if description:
         yield from (escaped(description), "")
     if table.rows:
-        yield from _table(table._replace(rows=table.rows[:ROWS_MAX]))
+        yield from lines_of(table._replace(rows=table.rows[:ROWS_MAX]))
     if len(table.rows) > ROWS_MAX:
         yield from ("", words["all-rows"].format(rows=len(table.rows)))
 
 
-def _table(shape: Table) -> Iterator[str]:
+def lines_of(shape: Table) -> Iterator[str]:
+    """A table's lines."""
     yield f"| {' | '.join(map(escaped, shape.columns))} |"
     yield "|" + "---|" * len(shape.columns)
     for row in shape.rows:

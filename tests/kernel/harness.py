@@ -198,3 +198,22 @@ def interrupt(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 def as_nobody() -> Mapping[str, Any]:
     """Popen options: without root."""
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+
+
+def wait_for_attached(tracer: subprocess.Popen[bytes], links: int = 4) -> None:
+    """Until its rings are being waited for: descriptors of raw tracepoints are there, and it sleeps.
+
+    `links`: how many tracepoints its probe is attached to.
+    """
+
+    def attached() -> bool:
+        found = 0
+        for fd in Path(f"/proc/{tracer.pid}/fd").iterdir():
+            try:
+                found += "bpf_link" in os.readlink(fd) or "bpf-raw-tracepoint" in os.readlink(fd)
+            except OSError:
+                continue
+        return found >= links and ") S " in Path(f"/proc/{tracer.pid}/stat").read_text()
+
+    wait_for(attached, "kintro to attach")
+    time.sleep(0.2)  # for the scan of /proc behind it, which finds those that are there already

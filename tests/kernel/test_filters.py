@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from .harness import (
     seen_in,
     tracing,
     wait_for,
+    wait_for_attached,
 )
 
 pytestmark = pytest.mark.kernel
@@ -154,22 +154,6 @@ def test_pid_of_a_process_with_a_zombie_child(tmp_path: Path) -> None:
             status, stderr = end_of(tracer, 10)
     assert (status, stderr) == (0, "")
     assert seen_in(output).summary["forks"] == 1
-
-
-def wait_for_attached(tracer: subprocess.Popen[bytes]) -> None:
-    """Until its rings are being waited for: descriptors of raw tracepoints are there, and it sleeps."""
-
-    def attached() -> bool:
-        links = 0
-        for fd in Path(f"/proc/{tracer.pid}/fd").iterdir():
-            try:
-                links += "bpf_link" in os.readlink(fd) or "bpf-raw-tracepoint" in os.readlink(fd)
-            except OSError:
-                continue
-        return links >= 4 and ") S " in Path(f"/proc/{tracer.pid}/stat").read_text()
-
-    wait_for(attached, "kintro to attach")
-    time.sleep(0.2)  # for the scan of /proc behind it; whoever forks meanwhile is tested above
 
 
 def test_user(tmp_path: Path, noise: Storm) -> None:
