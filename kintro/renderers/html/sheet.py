@@ -9,7 +9,7 @@ from kintro.shapes import Sheet, Table
 def sheet(shape: Sheet) -> str:
     """The page, in the sheet's language."""
     parts = [(part, [(_kind(block), block) for block in part.blocks]) for part in shape.parts]
-    return page("sheet", (), shared=False, shape=shape, parts=parts)
+    return page("sheet", (), shape=shape, parts=parts)
 
 
 def _kind(block: str | tuple[str, ...] | Table) -> str:
