@@ -79,7 +79,8 @@ def measure(
     """Measures these kinds, with messages of these sizes for throughput.
 
     On a CPU, by default the one where this thread is, and for two the next one that is allowed. `stop()` is
-    asked after each round, and before anything is counted; there is one round in any case. With 6 runs, 3 kinds and 2 sizes it takes 1 to 2 s. `count`: also with the probes.
+    asked after each round, and before anything is counted; there is one round in any
+    case. With 6 runs, 3 kinds and 2 sizes it takes 1 to 2 s. `count`: also with the probes.
 
     To be called while there is no other thread: it forks.
     """
