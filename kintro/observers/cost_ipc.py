@@ -92,7 +92,6 @@ def measure(
         ended = ended or stop()
         return ended
 
-    end = time.monotonic() + max(ROUND_S * runs, ALL_S)
     allowed = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         first = stack.enter_context(cpu.pinned(on))
@@ -110,6 +109,7 @@ def measure(
             counted, uncounted = cost_ipc_check.counts(
                 [(where[number], number, trial.way.messages) for number, trial in enumerate(trials)], told
             )
+        end = time.monotonic() + max(ROUND_S * runs, ALL_S)  # what counting took leaves no fewer runs
         samples_ns: list[list[float]] = [[] for _ in trials]
         loops_ns: list[list[float]] = [[] for _ in trials]
         for _ in range(runs):
