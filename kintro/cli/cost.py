@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         output = Output(args.html or args.output)
         if args.json:
             output.line(jsonl.line(tells.as_json(report)))
-        elif args.html:
+        elif args.html is not None:
             from kintro.observers.cost_ipc_page import comparison
             from kintro.renderers import html
 

@@ -137,9 +137,9 @@ class _View:
         for line in traffic_text.channel_lines(shown, result.duration_ns, out.width, out.colour):
             out.line(line)
         if len(shown) < len(channels):
-            out.line(f"and {len(channels) - len(shown)} more channels")
+            out.line(f"and {traffic_text.more(len(channels) - len(shown), 'channel')}")
         for line in traffic_text.signal_lines(signals[:top], out.width, out.colour):
             out.line(line)
         if top is not None and len(signals) > top:
-            out.line(f"and {len(signals) - top} more kinds of signals")
+            out.line(f"and {traffic_text.more(len(signals) - top, 'kind')} of signals")
         out.remark(traffic_text.summary_line(result, len(channels)))

@@ -79,12 +79,19 @@ def measure(
     """Measures these kinds, with messages of these sizes for throughput.
 
     On a CPU, by default the one where this thread is, and for two the next one that is allowed. `stop()` is
-    asked after each round. With 6 runs, 3 kinds and 2 sizes it takes 1 to 2 s. `count`: also with the probes.
+    asked after each round, and before anything is counted; there is one round in any
+    case. With 6 runs, 3 kinds and 2 sizes it takes 1 to 2 s. `count`: also with the probes.
 
     To be called while there is no other thread: it forks.
     """
     c_chain.require()
-    end = time.monotonic() + max(ROUND_S * runs, ALL_S)
+    ended = False
+
+    def told() -> bool:
+        nonlocal ended
+        ended = ended or stop()
+        return ended
+
     allowed = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         first = stack.enter_context(cpu.pinned(on))
@@ -100,15 +107,16 @@ def measure(
         uncounted: str | None = "not asked for"
         if count:
             counted, uncounted = cost_ipc_check.counts(
-                [(where[number], number, trial.way.messages) for number, trial in enumerate(trials)]
+                [(where[number], number, trial.way.messages) for number, trial in enumerate(trials)], told
             )
+        end = time.monotonic() + max(ROUND_S * runs, ALL_S)  # what counting took leaves no fewer runs
         samples_ns: list[list[float]] = [[] for _ in trials]
         loops_ns: list[list[float]] = [[] for _ in trials]
         for _ in range(runs):
             for number, trial in enumerate(trials):
                 samples_ns[number].append(_sample_ns(where[number], number, trial))
                 loops_ns[number].append(_loop_ns(trial.way))
-            if stop() or time.monotonic() > end:
+            if told() or time.monotonic() > end:
                 break
         return _report(
             cpus,

@@ -2,13 +2,14 @@
 
 Not while anything is timed: what a probe counts costs more. Of each program one run is counted while nothing
 else is done but to tell the two to play and to be told that they are done, which is two system calls of each
-and a switch; what a run without a program comes to is subtracted.
+and a switch; what a run without a program comes to is subtracted. Before that the two are told to play once
+for nothing: of the first order they wait already, so that its call would have no beginning.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,21 @@ Played = tuple[Players, int, int]  # which program, and how many messages it has
 _Counts = tuple[Counter[str], int, int]  # calls by name, switches, switches by the kernel
 
 
-def counts(played: Sequence[Played]) -> tuple[list[Counted | None], str | None]:
-    """Of each. None, and why, where there is no probe, such as without root."""
+def counts(played: Sequence[Played], stop: Callable[[], bool]) -> tuple[list[Counted | None], str | None]:
+    """Of each. None, and why, where there is no probe, such as without root, or when `stop()` says so."""
     nothing: list[Counted | None] = [None] * len(played)
     if not host.in_initial_pid_namespace():
         return nothing, "in a pid namespace of its own, where the kernel's tids are not to be seen"
     try:
         with _probes({pid for court, _, _ in played for pid in court.pids}) as (of_calls, of_switches):
-            idle = {id(court): _counted(of_calls, of_switches, court, NOTHING) for court, _, _ in played}
+            idle = {}
+            for court in {id(court): court for court, _, _ in played}.values():
+                court.run(NOTHING, timed=False)
+                idle[id(court)] = _counted(of_calls, of_switches, court, NOTHING)
             found: list[Counted | None] = []
             for court, program, messages in played:
+                if stop():
+                    return nothing, "they were told to end"
                 calls, switches, kernels = _counted(of_calls, of_switches, court, program)
                 idle_calls, idle_switches, idle_kernels = idle[id(court)]
                 calls.subtract(idle_calls)

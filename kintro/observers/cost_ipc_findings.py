@@ -20,7 +20,7 @@ def _order(report: Report) -> list[str]:
             first_ns, next_ns = (one.spread.median_ns for one in found[:2])
             told.append(
                 f"on {place} {found[0].kind} has the lowest latency, {span(first_ns)}; the next is "
-                f"{found[1].kind} with {span(next_ns)}, {next_ns / first_ns:.3g} times that"
+                f"{found[1].kind} with {span(next_ns)}, {times(next_ns / first_ns)} times that"
             )
     return told
 
@@ -66,7 +66,12 @@ def _large(report: Report) -> list[str]:
             )
             assert other is not None
             rest = "" if other is best else (
-                f", {other.spread.median_ns / best.spread.median_ns:.3g} times as much as {other.kind}"
+                f", {times(other.spread.median_ns / best.spread.median_ns)} times as much as {other.kind}"
             )  # fmt: skip
             told.append(f"in messages of {size(size_bytes)} {best.kind} moves most{rest}")
     return told
+
+
+def times(ratio: float) -> str:
+    """In three digits, or as many as it takes."""
+    return f"{ratio:.3g}" if ratio < 999.5 else f"{ratio:,.0f}"

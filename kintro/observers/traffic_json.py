@@ -113,6 +113,7 @@ def _signal_sums_json(one: SignalSums) -> dict[str, Any]:
         "signal": signal_name(one.number),
         "number": one.number,
         "sender": None if one.sender is None else dict(zip(("pid", "comm"), one.sender)),
+        "from_kernel": one.from_kernel,
         "receiver": dict(zip(("pid", "comm"), one.receiver)),
         "count": one.times,
         "actions": {action or "none": count for action, count in one.actions.items()},

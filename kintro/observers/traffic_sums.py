@@ -90,6 +90,7 @@ class SignalSums(NamedTuple):
 
     number: int
     sender: tuple[int, bytes | None] | None  # pid, comm; None: the kernel, or not known
+    from_kernel: bool  # else, without a sender, it is not known
     receiver: tuple[int, bytes | None]
     times: int
     actions: dict[str | None, int]  # None: not arrived
@@ -130,16 +131,20 @@ class Sums:
         self.signals += 1
         sender = (one.sender.pid, one.sender.comm) if one.sender is not None else None
         receiver = (one.receiver.pid, one.receiver.comm)
-        key = (one.number, sender and sender[0], receiver[0])
-        known = self._signals.pop(key, None) or SignalSums(one.number, sender, receiver, 0, {}, 0, 0, 0)
+        from_kernel = sender is None and one.generated_ns is not None
+        key = (one.number, sender and sender[0], from_kernel, receiver[0])
+        known = self._signals.pop(key, None)
         if len(self._signals) >= GROUPS_MAX:
-            key = (one.number, None, 0)
-            known = self._signals.get(key) or SignalSums(one.number, None, (0, None), 0, {}, 0, 0, 0)
+            sender, from_kernel, receiver = None, False, (0, None)
+            key = (one.number, None, False, 0)
+            known = self._signals.get(key)
+        known = known or SignalSums(one.number, sender, from_kernel, receiver, 0, {}, 0, 0, 0)
         latency_ns = one.latency_ns
         self._signals[key] = SignalSums(
             one.number,
-            sender if key[2] else None,
-            receiver if key[2] else (0, None),
+            sender,
+            from_kernel,
+            receiver,
             known.times + 1,
             known.actions | {one.action: known.actions.get(one.action, 0) + 1},
             known.latency_ns + (latency_ns or 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 from kintro.observers import ipc_text
 from kintro.observers.ipc_records import Channel, Endpoint
@@ -97,6 +98,10 @@ def table_columns(channels: Sequence[ChannelSums]) -> tuple[Column, ...]:
     )
 
 
+# What a terminal of fewer columns leaves out, so that there is room for who it was.
+_LEFT_OUT_BELOW = {"CALLS": 100, "BYTES/s": 120, "WAKES": 120, "ASLEEP": 120}
+
+
 def table_row(channel: ChannelSums, duration_ns: int | None) -> tuple[Cell, ...]:
     sent, received, whole = channel.sent, channel.received, channel.all
     rate = rate_of(channel, duration_ns)
@@ -145,7 +150,9 @@ SIGNAL_COLUMNS = (
 
 
 def signal_row(one: SignalSums) -> tuple[Cell, ...]:
-    sender = "kernel" if one.sender is None else f"{printable(one.sender[1] or b'?')} ({one.sender[0]})"
+    sender = "kernel" if one.from_kernel else "?"
+    if one.sender is not None:
+        sender = f"{printable(one.sender[1] or b'?')} ({one.sender[0]})"
     receiver = f"{printable(one.receiver[1] or b'?')} ({one.receiver[0]})"
     actions = ", ".join(f"{count} {action or 'not arrived'}" for action, count in one.actions.items())
     return (
@@ -177,13 +184,19 @@ def summary_line(result: Summary, channels: int) -> str:
     return told + ("; complete" if result.complete else "; INCOMPLETE")
 
 
+def more(number: int, what: str) -> str:
+    return f"{number:,} more {what}{'' if number == 1 else 's'}"
+
+
 def channel_lines(
     channels: Sequence[ChannelSums], duration_ns: int | None, width: int | None, colour: bool
 ) -> Iterator[str]:
     """The table; without rows nothing."""
     if channels:
-        rows = (table_row(one, duration_ns) for one in channels)
-        yield from terminal.lines(table_columns(channels), rows, width, colour)
+        columns = table_columns(channels)
+        kept = [width is None or width >= _LEFT_OUT_BELOW.get(column.title, 0) for column in columns]
+        rows = (tuple(compress(table_row(one, duration_ns), kept)) for one in channels)
+        yield from terminal.lines(tuple(compress(columns, kept)), rows, width, colour)
 
 
 def signal_lines(signals: Sequence[SignalSums], width: int | None, colour: bool) -> Iterator[str]:

@@ -7,7 +7,9 @@ takes beside its calls is measured with functions that do nothing (`empty`).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import struct
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import repeat
@@ -23,6 +25,7 @@ from kintro.sources.players import SIGNAL, Part, Program, peer
 _IPC_PRIVATE, _IPC_CREAT, _IPC_RMID = 0, 0o1000, 0  # include/uapi/linux/ipc.h
 _TYPE = 1  # of a System V message
 _TYPE_BYTES = ctypes.sizeof(ctypes.c_long)
+_MADE = struct.Struct("=ii")  # a queue, or -1 and errno
 
 # They hold the interpreter's lock, as there is nobody else who wants it: less to do for each call.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -121,11 +124,9 @@ class SystemVQueue(Queue):
         self.limits = Limits(_limit("kernel/msgmax"), _limit("kernel/msgmnb"))
 
     def _open(self, size_bytes: int) -> int:
-        queue = _function("msgget")(_IPC_PRIVATE, _IPC_CREAT | 0o600)
-        if queue < 0:
-            raise _error()
-        self._stack.callback(_removed_at_the_end(queue))
-        return int(queue)
+        queue, remove = _made_for_a_while()
+        self._stack.callback(remove)
+        return queue
 
     def _message(self, size_bytes: int) -> Message:
         """The type comes first."""
@@ -148,25 +149,41 @@ def _arguments(types: str, *values: int) -> tuple[Any, ...]:
     return tuple(_C_TYPES[letter](value) for letter, value in zip(types, values))
 
 
-def _removed_at_the_end(queue: int) -> Callable[[], None]:
-    """Removes it, by a child that waits for the end of a pipe, which comes even when we are killed."""
-    out, into = os.pipe2(os.O_CLOEXEC)
+def _made_for_a_while() -> tuple[int, Callable[[], None]]:
+    """A queue, and what removes it.
+
+    A child makes it and removes it at the end of a pipe, which comes even when we are killed, at any time.
+    """
+    make = _function("msgget")
+    (out, into), (told, tell) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         try:
             os.setsid()  # a terminal's signals are not for it
-            os.close(into)
-            os.read(out, 1)
-            _libc.msgctl(queue, _IPC_RMID, None)
+            for fd in (into, told):
+                os.close(fd)
+            queue = make(_IPC_PRIVATE, _IPC_CREAT | 0o600)
+            try:
+                os.write(tell, _MADE.pack(queue, ctypes.get_errno()))
+                os.close(tell)
+                os.read(out, 1)
+            finally:
+                _libc.msgctl(queue, _IPC_RMID, None)
         finally:
             os._exit(0)
     os.close(out)
+    os.close(tell)
 
     def remove() -> None:
         os.close(into)
         os.waitpid(pid, 0)
 
-    return remove
+    with open(told, "rb") as answer:
+        queue, error = _MADE.unpack(answer.read(_MADE.size) or _MADE.pack(-1, errno.ECHILD))
+    if queue < 0:
+        remove()
+        raise OSError(error, os.strerror(error))
+    return int(queue), remove
 
 
 class PosixQueue(Queue):

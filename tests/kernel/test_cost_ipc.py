@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .harness import KINTRO, as_nobody, kintro, strictly
+from .harness import KINTRO, as_nobody, environment, kintro, strictly
 
 pytestmark = pytest.mark.kernel
 
@@ -45,6 +46,22 @@ def test_as_many_calls_and_switches_as_the_mechanism_implies() -> None:
             assert one["counted"]["calls"] == dict.fromkeys(sorted(CALLS[one["kind"]]), 2000), one
         elif one["kind"] == "shm-spin":
             assert one["counted"]["calls"] == {}
+
+
+def test_calls_are_those_of_the_messages_also_where_little_is_counted() -> None:
+    found = strictly(kintro("cost", "ipc", "--json", "--runs", "1", "--kind", "signal").stdout)
+    assert [one["counted"]["calls"] for one in found["latency"]] == [
+        {"kill": one["messages"], "rt_sigtimedwait": one["messages"]} for one in found["latency"]
+    ]
+
+
+def test_told_to_end_it_counts_no_more_and_plays_one_round() -> None:
+    script = (
+        "from kintro.observers import cost_ipc\n"
+        "print(cost_ipc.measure(7, stop=iter([True]).__next__, kinds=['pipe']))"  # told once
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=environment())
+    assert b"uncounted='they were told to end'" in done.stdout and b"runs=1," in done.stdout
 
 
 def test_strace_sees_the_same_calls(tmp_path: Path) -> None:

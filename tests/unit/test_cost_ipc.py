@@ -17,7 +17,7 @@ from test_output import on_a_terminal
 
 from kintro.cli import cost
 from kintro.observers import cost_ipc, cost_ipc_page, cost_ipc_records, cost_ipc_text
-from kintro.observers.cost_ipc_findings import findings
+from kintro.observers.cost_ipc_findings import findings, times
 from kintro.observers.cost_ipc_records import ONE_CPU, TWO_CPUS, Counted, Latency, Report, Throughput
 from kintro.observers.cost_records import Machine
 from kintro.observers.cost_switch_records import spread
@@ -110,6 +110,12 @@ def test_what_it_comes_to() -> None:
     assert told[-1] == "in messages of 1 B shm-spin moves most, 198 times as much as pipe"
     lines = cost_ipc_text.summary_lines(report())
     assert "\x1b" not in "".join(lines) and "limits: pipe has room for 65,536 bytes" in lines
+
+
+def test_how_many_times_as_much() -> None:
+    assert [times(ratio) for ratio in (0.2134, 1.0, 99.96, 999.4, 999.6, 12345.6)] == [
+        "0.213", "1", "100", "999", "1,000", "12,346",
+    ]  # fmt: skip
 
 
 def test_tables() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kintro.observers import traffic, traffic_sums
+from kintro.observers import traffic, traffic_sums, traffic_text
 from kintro.observers import traffic_records as records
 from kintro.observers.traffic_channels import Channels, Name
 from kintro.observers.traffic_records import Address, Delivered, Generated, Operation, Socket
@@ -206,6 +206,43 @@ def test_sums_are_those_of_the_single_operations(batches: list[list[Operation]])
                 sum(took),
                 max(took, default=0),
             )
+
+
+def test_who_is_not_known_is_not_the_kernel() -> None:
+    """A timer sends one; the other was sent before the trace."""
+    sums = Sums()
+    timer = generated(1)._replace(code=-2)
+    for one in matched(timer, delivered(2), delivered(3)):
+        sums.add_signal(one)
+    told = {one.from_kernel: one for one in sums.signal_sums()}
+    assert {known: (one.sender, one.times, one.timed) for known, one in told.items()} == {
+        True: (None, 1, 1), False: (None, 1, 0),
+    }  # fmt: skip
+    assert [traffic_text.signal_row(told[known])[-1].text[:8] for known in (True, False)] == [
+        "kernel →", "? → rece",
+    ]  # fmt: skip
+
+
+def test_beyond_a_limit_signals_are_told_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic_sums, "GROUPS_MAX", 1)
+    sums = Sums()
+    for pid in (20, 21, 22):
+        [one] = matched(generated(1, result=1)._replace(pid=pid))
+        sums.add_signal(one)
+    assert sorted((one.receiver[0], one.times, one.from_kernel) for one in sums.signal_sums()) == [
+        (0, 2, False), (20, 1, False),
+    ]  # fmt: skip
+
+
+def test_a_narrow_terminal_has_room_for_who() -> None:
+    sums = Sums()
+    sums.add(rows(7))
+    channels = sums.channels(Channels())
+    least = {"BYTES/s", "WAKES", "ASLEEP"}
+    for width, missing in ((80, {*least, "CALLS"}), (100, least), (120, set()), (None, set())):
+        heading, _ = traffic_text.channel_lines(channels, 10**9, width, False)
+        titles = {column.title for column in traffic_text.table_columns(channels)}
+        assert titles - set(heading.split()) == missing
 
 
 def rows(*channels: int) -> np.ndarray:
