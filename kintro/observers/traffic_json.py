@@ -9,7 +9,8 @@ from kintro.observers.traffic import Seen, Summary
 from kintro.observers.traffic_records import EARLY, PEEKED
 from kintro.observers.traffic_signals import Signal
 from kintro.observers.traffic_sums import Amounts, ChannelSums, Part, SignalSums
-from kintro.observers.traffic_text import as_channel, rate_of, role, signal_name
+from kintro.observers.lifecycle_records import signal_name
+from kintro.observers.traffic_text import as_channel, rate_of, role
 
 
 def as_json(event: Seen | Signal) -> dict[str, Any]:
