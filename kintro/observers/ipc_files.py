@@ -138,7 +138,7 @@ def pending_signals(processes: Iterable[Holdings]) -> Iterator[Channel]:
                 "to_threads": signal_names(pending.threads),
             }
             ends = (endpoint(process, None, "receiver"),)
-            messages = None if real_time else pending.count
+            messages = None if real_time else pending.signals
             yield Channel("signal", str(process.pid), b"", None, messages, ends, facts)
 
 

@@ -45,7 +45,7 @@ class Pending(NamedTuple):
 
     process: int
     threads: int  # of any thread
-    count: int  # those of the process and of each thread; of a real-time one that is queued several times, one
+    signals: int  # those of the process and of each thread; a real-time one that is queued twice is one
 
 
 class Holdings(NamedTuple):
@@ -114,7 +114,8 @@ def _holdings(pid: int, at: int) -> Holdings:
 def _living(at: int, status: Mapping[bytes, bytes]) -> int | None:
     """An open folder, to be closed, of a thread that has not ended; None for a zombie.
 
-    /proc/PID is that of the first thread. Where that has ended before others it has let go of what they share.
+    /proc/PID is that of the first thread. Where that has ended before others, it has let go of all they
+    share.
     """
     if not _has_ended(status):
         return os.dup(at)

@@ -220,6 +220,7 @@ def test_the_tid_of_a_thread_is_no_pid() -> None:
             assert (done.returncode, done.stdout) == (66, b"")
             assert f"{tid} is a thread of process {process.pid}\n".encode() in done.stderr
         assert kintro("task", "-t", str(tid), str(process.pid)).returncode == 0
+    assert kintro("task", "0", "-t", str(tid)).returncode == 2
 
 
 def test_real_time_signals_are_not_counted_as_if_each_were_one() -> None:
