@@ -31,17 +31,13 @@ KINDS = (
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pid", nargs="?", type=_pid, metavar="PID", help="only the channels of this process")
+    parser.add_argument(
+        "pid", nargs="?", type=tracing.pid, metavar="PID", help="only the channels of this process"
+    )
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind; may be repeated")
     parser.add_argument("--dot", action="store_true", help="a graph in the language of Graphviz")
     parser.add_argument("--html", metavar="FILE", help="a page for a browser that draws the graph")
     tracing.add_output_options(parser, "one JSON document")
-
-
-def _pid(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and int(word) > 0):
-        raise argparse.ArgumentTypeError(f"{word!r} is no pid")
-    return int(word)
 
 
 def run(args: argparse.Namespace) -> int:

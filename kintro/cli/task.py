@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from kintro.observers.task import reading, require
     from kintro.renderers import jsonl
 
+    tracing.refuse({"-t is not for the idle task": args.pid == 0 and args.tid is not None})
     if args.pid:
         require(args.pid, args.tid or args.pid)
     with reading() as tasks:

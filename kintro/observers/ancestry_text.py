@@ -49,6 +49,8 @@ def label(ancestor: Ancestor, above: Ancestor | None) -> str:
     notes = [*_namespaces(ancestor, above)]
     if process is not None and process.is_zombie:
         notes.append("zombie")
+    if process is not None and process.first_thread_ended:
+        notes.append("first thread has ended")
     if life is not None:
         notes += _told(life, ancestor)
     text = f"{printable(comm) if comm is not None else _UNKNOWN} ({ancestor.pid})"

@@ -24,7 +24,7 @@ from kintro.observers import ipc_files, ipc_memory, ipc_sockets
 from kintro.observers.ipc_memory import SysV
 from kintro.observers.ipc_records import KINDS, Channel, Endpoint, Inventory, Unread
 from kintro.observers.ipc_sockets import NetSockets
-from kintro.sources import mqueue, netlink, procfs, setns, sysvipc
+from kintro.sources import ancestors, mqueue, netlink, procfs, setns, sysvipc
 from kintro.sources.holdings import Holdings, read_all
 from kintro.sources.host import ROOT
 from kintro.sources.queued import queued_bytes
@@ -74,8 +74,7 @@ def read_inventory(root: Path = ROOT) -> Inventory:
 
 def of_process(inventory: Inventory, pid: int, root: Path = ROOT) -> Inventory:
     """Only the channels that a process has part in. KintroError (66) if there is no such process."""
-    if not procfs.exists(pid, root):
-        raise KintroError(f"no process {pid}", None, EX_NOINPUT)
+    ancestors.require(pid, root)
     channels = tuple(
         channel for channel in inventory.channels if any(end.pid == pid for end in channel.endpoints)
     )
@@ -105,13 +104,15 @@ def _in_each(
     found, unread = [], []
     for inode, pids in inside.items():
         failure: KintroError | None = None
-        for pid in pids[:3] or [0]:  # one may have ended by now
+        for pid in pids or [0]:
             try:
                 found.append(setns.inside(kind, inode, pid, partial(read, inode), root))
                 failure = None
                 break
             except KintroError as error:
                 failure = error
+                if error.exit_code != EX_NOINPUT:  # else it has ended by now, or left it
+                    break
         if failure is not None:
             unread.append(Unread(kind, inode, counts[inode], failure.message))
     return found, unread

@@ -3,11 +3,11 @@ signals."""
 
 from __future__ import annotations
 
-import signal
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from kintro.observers.ipc_records import Channel, Endpoint
+from kintro.observers.lifecycle_records import signal_name
 from kintro.sources.descriptors import Descriptor
 from kintro.sources.holdings import Holdings
 from kintro.sources.mqueue import Contents, MessageQueue
@@ -107,16 +107,22 @@ def signal_descriptors(held: Iterable[Held]) -> Iterator[Channel]:
 
 
 def process_descriptors(held: Iterable[Held], by_pid: Mapping[int, Holdings]) -> Iterator[Channel]:
-    """pidfd_open(2): all that lead to one process are one channel. -1: it has been waited for."""
-    by_target: dict[int, list[Held]] = defaultdict(list)
+    """pidfd_open(2): all that lead to one process are one channel.
+
+    -1: it has been waited for; 0: it is none of this pid namespace. Which of these are of one process is not
+    told: each is a channel of its own.
+    """
+    by_target: dict[str, list[Held]] = defaultdict(list)
     for process, descriptor in held:
-        by_target[int(descriptor.info.get("Pid", "0"))].append((process, descriptor))
-    for target, ends in by_target.items():
+        told = descriptor.info.get("Pid", "0")
+        by_target[told if int(told) > 0 else f"{process.pid}:{descriptor.fd}"].append((process, descriptor))
+    for identity, ends in by_target.items():
+        target = int(ends[0][1].info.get("Pid", "0"))
         parts = [endpoint(process, descriptor.fd, "holder") for process, descriptor in ends]
         if target in by_pid:
             parts.append(endpoint(by_pid[target], None, "target"))
         facts = {"target": target if target > 0 else None, "ended": target < 0}
-        yield Channel("pidfd", str(target), b"", None, None, tuple(parts), facts)
+        yield Channel("pidfd", identity, b"", None, None, tuple(parts), facts)
 
 
 def pending_signals(processes: Iterable[Holdings]) -> Iterator[Channel]:
@@ -126,22 +132,19 @@ def pending_signals(processes: Iterable[Holdings]) -> Iterator[Channel]:
         mask = pending.process | pending.threads
         if mask:
             real_time = mask >> (_FIRST_REAL_TIME - 1)
-            count = pending.process.bit_count() + pending.threads.bit_count()
             facts = {
                 "signals": signal_names(mask),
                 "to_process": signal_names(pending.process),
                 "to_threads": signal_names(pending.threads),
             }
             ends = (endpoint(process, None, "receiver"),)
-            messages = None if real_time else count
+            messages = None if real_time else pending.signals
             yield Channel("signal", str(process.pid), b"", None, messages, ends, facts)
 
 
 def signal_names(mask: int) -> list[str]:
-    """Of a mask with bit n - 1 for signal n; real-time ones without a name as `SIGRT` and their number."""
-    numbers = [number for number in range(1, 65) if mask >> (number - 1) & 1]
-    known = {item.value: item.name for item in signal.Signals}
-    return [known.get(number, f"SIGRT{number}") for number in numbers]
+    """Of a mask with bit n - 1 for signal n."""
+    return [signal_name(number) for number in range(1, 65) if mask >> (number - 1) & 1]
 
 
 def _by_file(held: Iterable[Held]) -> dict[tuple[int, int], list[Held]]:

@@ -52,7 +52,7 @@ def semaphores(spaces: Iterable[SysV], who: Who) -> Iterator[Channel]:
             facts["values"] = [one.value for one in found] if found is not None else None
             facts["waiting"] = sum(one.waiting_more + one.waiting_zero for one in found) if found else None
             pids = dict.fromkeys(one.last for one in found or () if one.last)
-            ends = tuple(who(pid, 0)._replace(role="last operator") for pid in pids)
+            ends = tuple(who(pid, of.changed_s)._replace(role="last operator") for pid in pids)
             yield Channel("sysv-sem", str(of.id), _key(of.key), None, None, ends, facts)
 
 

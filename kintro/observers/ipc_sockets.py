@@ -48,7 +48,7 @@ def unix(spaces: Iterable[NetSockets], of: Holders) -> Iterator[Channel]:
             yield from _unix_pair(one, peer, net, of, listening)
     waiting = {inode for one, _ in known.values() for inode in one.waiting}
     for one, net in known.values():
-        if one.peer in known and not pointing.get(one.inode):
+        if one.peer in known and one.peer != one.inode and not pointing.get(one.inode):
             continue  # told as part of a pair, or with the socket that it sends to
         if one.inode in waiting:
             continue

@@ -53,6 +53,8 @@ def who(channel: Channel) -> str:
     if not sources and not sinks:
         return both
     arrow = f"{_ends(sources, ', ') or '?'} → {_ends(sinks, ', ') or '?'}"
+    if channel.kind in _MEMORY and not (sources and sinks):  # nobody has to be at the other end of memory
+        return _ends(list(channel.endpoints), " ↔ ")
     if channel.kind in _MAY_HAVE_NO_SOURCE and not sources:
         arrow = _ends(sinks, ", ")
     if channel.kind == "eventfd":
@@ -102,7 +104,8 @@ def _what(channel: Channel) -> str:
         words.append(f"counter {facts['count']}")
     if facts.get("semaphores"):
         waiting = f", {facts['waiting']} waiting" if facts["waiting"] else ""
-        words.append(f"{facts['semaphores']} semaphores{waiting}")
+        plural = "" if facts["semaphores"] == 1 else "s"
+        words.append(f"{facts['semaphores']} semaphore{plural}{waiting}")
     if facts.get("attached_unseen"):
         words.append(f"attached {facts['attached_unseen']} times out of sight")
     if facts.get("ended"):

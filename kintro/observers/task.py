@@ -20,7 +20,7 @@ from kintro.observers.task_kernel import Layout, Raw, layout_of, members, read_r
 from kintro.observers.task_proc import Facts, read_facts
 from kintro.observers.task_records import Field, Task, Value
 from kintro.observers.task_source import TICK_NS, Source
-from kintro.sources import procfs
+from kintro.sources import ancestors, procfs
 from kintro.sources.btf import kernel_btf
 from kintro.sources.kernel_memory import IDLE, TaskMemory
 
@@ -142,6 +142,7 @@ def reading() -> Iterator[Tasks]:
 
 def require(pid: int, tid: int) -> None:
     """KintroError (66) if there is no such process, or no such thread of it."""
+    ancestors.require(pid)
     if tid not in procfs.thread_ids(pid):
         raise KintroError(f"process {pid} has no thread {tid}", f"see /proc/{pid}/task", EX_NOINPUT)
 

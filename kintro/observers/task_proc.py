@@ -92,7 +92,9 @@ def _namespaces(pid: int, tid: int, why: dict[str, str]) -> dict[str, int]:
         try:
             link = os.readlink(f"/proc/{pid}/task/{tid}/ns/{name}")
         except OSError as error:
-            if isinstance(error, FileNotFoundError):  # a zombie has most of them no more
+            if isinstance(error, FileNotFoundError) and name == "pid_for_children":
+                why[f"ns/{name}"] = "it has no process yet, or this task has ended"
+            elif isinstance(error, FileNotFoundError):  # a zombie has most of them no more
                 why[f"ns/{name}"] = "this task is in none, or the kernel has no such namespaces"
             else:
                 why[f"ns/{name}"] = procfs.refused(pid, f"ns/{name}", error).message

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kintro.observers.lifecycle_records import signal_name
 from kintro.observers.traffic import Seen, Summary
 from kintro.observers.traffic_records import EARLY, PEEKED
 from kintro.observers.traffic_signals import Signal
 from kintro.observers.traffic_sums import Amounts, ChannelSums, Part, SignalSums
-from kintro.observers.traffic_text import as_channel, rate_of, role, signal_name
+from kintro.observers.traffic_text import as_channel, rate_of, role
 
 
 def as_json(event: Seen | Signal) -> dict[str, Any]:

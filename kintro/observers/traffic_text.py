@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from itertools import compress
 
 from kintro.observers import ipc_text
 from kintro.observers.ipc_records import Channel, Endpoint
+from kintro.observers.lifecycle_records import signal_name
 from kintro.observers.traffic import Seen, Summary
 from kintro.observers.traffic_channels import Name
 from kintro.observers.traffic_records import EARLY, PEEKED
@@ -25,11 +25,6 @@ COLUMNS = (
     Column("WHAT", None),
     Column("", None),
 )
-_NAMES = {one.value: one.name for one in signal.Signals}
-
-
-def signal_name(number: int) -> str:
-    return _NAMES.get(number, f"SIGRT{number}")
 
 
 def row(event: Seen | Signal, begin_ns: int) -> tuple[Cell, ...]:

@@ -58,6 +58,8 @@ def label(node: Node) -> str:
         notes.append(f"parent {process.ppid} not visible")
     if process.is_zombie:
         notes.append("zombie")
+    if process.first_thread_ended:
+        notes.append("first thread has ended")
     if notes:
         text += f" [{', '.join(notes)}]"
     shown = arguments(process)

@@ -32,12 +32,17 @@ def read_chain(pid: int, root: Path = ROOT) -> list[Process]:
 def missing(pid: int, root: Path = ROOT) -> KintroError:
     """What to say of a pid that no process has, or had when it was looked for."""
     try:
-        found = re.search(rb"^Tgid:\t(\d+)", procfs.read_file(pid, "status", root), re.MULTILINE)
+        require(pid, root)
     except KintroError as error:
         return error
-    if found is not None and int(found[1]) != pid:
-        return KintroError(f"{pid} is a thread of process {int(found[1])}", "give its pid", EX_NOINPUT)
     return KintroError(f"process {pid} began or ended while processes were read", "try again", EX_NOINPUT)
+
+
+def require(pid: int, root: Path = ROOT) -> None:
+    """KintroError (66) if no process has this pid: /proc also has a folder for the tid of each thread."""
+    found = re.search(rb"^Tgid:\t(\d+)", procfs.read_file(pid, "status", root), re.MULTILINE)
+    if found is not None and int(found[1]) != pid:
+        raise KintroError(f"{pid} is a thread of process {int(found[1])}", "give its pid", EX_NOINPUT)
 
 
 def read_namespaces(pid: int, root: Path = ROOT) -> dict[str, int | None]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +45,7 @@ class Pending(NamedTuple):
 
     process: int
     threads: int  # of any thread
+    signals: int  # those of the process and of each thread; a real-time one that is queued twice is one
 
 
 class Holdings(NamedTuple):
@@ -87,36 +90,70 @@ def read_holdings(pid: int, root: Path = ROOT) -> Holdings | None:
 def _holdings(pid: int, at: int) -> Holdings:
     comm = _read("comm", at).removesuffix(b"\n")
     status = dict(_STATUS.findall(_read("status", at)))
-    pending = Pending(int(status[b"ShdPnd"], 16), int(status[b"SigPnd"], 16))
-    if int(status[b"Threads"]) > 1:
-        pending = pending._replace(threads=pending.threads | _of_threads(at))
+    threads = [int(status[b"SigPnd"], 16)] if int(status[b"Threads"]) == 1 else _of_threads(at)
+    masks = int(status[b"ShdPnd"], 16), *threads
+    pending = Pending(masks[0], reduce(or_, threads, 0), sum(mask.bit_count() for mask in masks))
     ns_pid = int(status.get(b"NSpid", b"%d" % pid).split()[-1])
     descriptors: list[Descriptor] = []
     mappings: list[SharedMapping] = []
     readable = True
-    if status[b"State"][:1] not in (b"Z", b"X"):
+    net = ipc = None
+    living = _living(at, status)
+    if living is not None:
         try:
-            descriptors = read_descriptors(at)
-            mappings = list(_mappings(_read("maps", at), at))
+            net, ipc = _namespace("net", living), _namespace("ipc", living)
+            descriptors = read_descriptors(living)
+            mappings = list(_mappings(_read("maps", living), living))
         except PermissionError:
             readable = False
-    net, ipc = _namespace("net", at), _namespace("ipc", at)
+        finally:
+            os.close(living)
     return Holdings(pid, comm, ns_pid, net, ipc, tuple(descriptors), tuple(mappings), pending, readable)
 
 
-def _of_threads(at: int) -> int:
-    """Signals that wait for any thread."""
-    mask = 0
+def _living(at: int, status: Mapping[bytes, bytes]) -> int | None:
+    """An open folder, to be closed, of a thread that has not ended; None for a zombie.
+
+    /proc/PID is that of the first thread. Where that has ended before others, it has let go of all they
+    share.
+    """
+    if not _has_ended(status):
+        return os.dup(at)
+    for tid in _tids(at) if int(status[b"Threads"]) > 1 else ():
+        try:
+            thread = os.open(f"task/{tid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
+        except _ENDED:
+            continue
+        try:
+            if not _has_ended(dict(_STATUS.findall(_read("status", thread)))):
+                return thread
+        except _ENDED:
+            pass
+        os.close(thread)
+    return None
+
+
+def _has_ended(status: Mapping[bytes, bytes]) -> bool:
+    return status[b"State"][:1] in (b"Z", b"X")
+
+
+def _tids(at: int) -> list[str]:
     folder = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
     try:
-        for name in os.listdir(folder):
-            try:
-                mask |= int(dict(_STATUS.findall(_read(f"{name}/status", folder)))[b"SigPnd"], 16)
-            except _ENDED:
-                continue
+        return os.listdir(folder)
     finally:
         os.close(folder)
-    return mask
+
+
+def _of_threads(at: int) -> list[int]:
+    """Signals that wait for each thread."""
+    masks = []
+    for tid in _tids(at):
+        try:
+            masks.append(int(dict(_STATUS.findall(_read(f"task/{tid}/status", at)))[b"SigPnd"], 16))
+        except _ENDED:
+            continue
+    return masks
 
 
 def parse_shared(data: bytes) -> Iterator[tuple[SharedMapping, bytes]]:
@@ -148,7 +185,6 @@ def _mappings(data: bytes, at: int) -> Iterator[SharedMapping]:
 
 
 def _namespace(kind: str, at: int) -> int | None:
-    """None also for a zombie, which is in none any more."""
     try:
         return os.stat(f"ns/{kind}", dir_fd=at).st_ino
     except OSError:

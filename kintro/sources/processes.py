@@ -57,7 +57,12 @@ class Process(NamedTuple):
 
     @property
     def is_zombie(self) -> bool:
-        return self.state in "ZX"
+        return self.state in "ZX" and not self.first_thread_ended
+
+    @property
+    def first_thread_ended(self) -> bool:
+        """Whether others of its threads go on without it: its state is that of the first one."""
+        return self.state in "ZX" and self.threads > 1
 
 
 class Snapshot(NamedTuple):

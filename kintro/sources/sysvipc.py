@@ -35,6 +35,7 @@ class SemaphoreSet(NamedTuple):
     id: int
     perms: int
     size: int  # semaphores
+    changed_s: int  # since the epoch: operated upon or set
 
 
 class Segment(NamedTuple):
@@ -78,7 +79,13 @@ def parse_msg(text: str) -> list[Queue]:
 
 def parse_sem(text: str) -> list[SemaphoreSet]:
     return [
-        SemaphoreSet(_key(row["key"]), int(row["semid"]), int(row["perms"], 8), int(row["nsems"]))
+        SemaphoreSet(
+            _key(row["key"]),
+            int(row["semid"]),
+            int(row["perms"], 8),
+            int(row["nsems"]),
+            max(int(row["otime"]), int(row["ctime"])),
+        )
         for row in _rows(text)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import shutil
@@ -159,6 +160,67 @@ def test_a_pidfd_of_a_process_that_was_waited_for() -> None:
         [found] = of(inventory(), "pidfd", process.pid)
     assert (found["target"], found["ended"]) == (None, True)
     assert [end["role"] for end in found["endpoints"]] == ["holder"]
+
+
+def test_pidfds_of_different_ended_processes_join_nobody() -> None:
+    code = "pid = os.spawnlp(os.P_NOWAIT, 'true', 'true'); fd = os.pidfd_open(pid); os.waitpid(pid, 0)"
+    with python(code) as one, python(code) as other:
+        found = inventory()
+        for process in (one, other):
+            [channel] = of(found, "pidfd", process.pid)
+            assert {end["pid"] for end in channel["endpoints"]} == {process.pid}
+
+
+def test_a_signal_that_waits_for_several_threads() -> None:
+    code = (
+        "import threading, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n"
+        "threads = [threading.Thread(target=signal.sigwait, args=({signal.SIGINT},), daemon=True)\n"
+        "           for _ in range(3)]\n"
+        "[(thread.start(), signal.pthread_kill(thread.ident, signal.SIGUSR1)) for thread in threads]"
+    )
+    with python(code) as process:
+        [found] = of(inventory(), "signal", process.pid)
+    assert (found["messages"], found["signals"]) == (3, ["SIGUSR1"])
+
+
+def test_a_process_whose_first_thread_has_ended() -> None:
+    code = (
+        "import threading\nr, w = os.pipe(); os.write(w, b'abc')\n"
+        "end = lambda: ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)\n"
+        "def wait():\n    print('ready', flush=True); sys.stdin.read(); os._exit(0)\n"
+        "threading.Thread(target=wait).start(); end()"
+    )
+    with python(code) as process:
+        wait_for(lambda: b") Z " in Path(f"/proc/{process.pid}/stat").read_bytes(), "the end of a thread")
+        found = inventory(str(process.pid))
+        tree = json.loads(kintro("tree", "--json", str(process.pid)).stdout)
+        shown = kintro("tree", str(process.pid)).stdout
+    ends = [(end["role"], end["fd"]) for c in of(found, "pipe", process.pid) for end in c["endpoints"]]
+    pipe = [c for c in found["channels"] if len(c["endpoints"]) == 2 and not c["between_processes"]]
+    assert {end["role"] for end in pipe[0]["endpoints"]} == {"read", "write"} and len(ends) >= 4
+    assert tree["totals"]["zombies"] == 0 and b"first thread has ended" in shown
+
+
+def test_a_datagram_socket_connected_to_itself(tmp_path: Path) -> None:
+    code = (
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "s.bind(sys.argv[1]); s.connect(sys.argv[1]); s.send(b'self')"
+    )
+    with python(code, tmp_path / "socket") as process:
+        [found] = of(inventory(), "unix", process.pid)
+    assert (found["name"], found["state"]) == (str(tmp_path / "socket"), "connected")
+
+
+def test_the_tid_of_a_thread_is_no_pid() -> None:
+    code = "import threading\nthreading.Thread(target=sys.stdin.read).start()"
+    with python(code) as process:
+        [tid] = {int(name) for name in os.listdir(f"/proc/{process.pid}/task")} - {process.pid}
+        for verb in ("ipc", "task"):
+            done = kintro(verb, str(tid))
+            assert (done.returncode, done.stdout) == (66, b"")
+            assert f"{tid} is a thread of process {process.pid}\n".encode() in done.stderr
+        assert kintro("task", "-t", str(tid), str(process.pid)).returncode == 0
+    assert kintro("task", "0", "-t", str(tid)).returncode == 2
 
 
 def test_real_time_signals_are_not_counted_as_if_each_were_one() -> None:

@@ -44,7 +44,7 @@ MAPS = b"""\
 
 
 def process(pid: int, *descriptors: Descriptor) -> Holdings:
-    return Holdings(pid, b"name", pid, 1, 1, descriptors, (), Pending(0, 0), True)
+    return Holdings(pid, b"name", pid, 1, 1, descriptors, (), Pending(0, 0, 0), True)
 
 
 # What is read
@@ -271,6 +271,8 @@ def test_a_line_says_who_passes_to_whom() -> None:
     many = channel("eventfd", *(Endpoint(pid, b"x", 4, "holder") for pid in range(1, 41)))
     assert ipc_text.row(many)[-1].text.endswith("x (4) fd 4 ↔ 36 more")
     assert ipc_text.row(channel("sysv-shm"))[-1].text == "[held by nobody that can be seen]"
+    memory = channel("memfd", A._replace(role="read"), A._replace(role="mapped write", fd=None))
+    assert ipc_text.row(memory)[-1].text == "anna (1) fd 3, writes"
 
 
 def test_what_was_not_to_be_seen_is_said() -> None:
@@ -288,7 +290,7 @@ def test_what_was_not_to_be_seen_is_said() -> None:
 
 def test_masks_of_signals() -> None:
     assert signal_names(0) == []
-    assert signal_names(1 << 14 | 1 << 39) == ["SIGTERM", "SIGRT40"]
+    assert signal_names(1 << 14 | 1 << 39) == ["SIGTERM", "SIGRTMIN+6"]
 
 
 def test_a_graph_has_what_joins_processes() -> None:
