@@ -346,6 +346,13 @@ def test_a_verb_has_a_page_that_names_every_option(verb: str) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_a_readme_leads_to_every_page_that_is_there(readme: str) -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", REPO.joinpath(readme).read_text()))
+    assert linked >= {f"docs/{verb}.md" for verb in VERBS}
+    assert all(REPO.joinpath(path).exists() for path in linked)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_page_has_examples_and_no_option_that_is_not_there(verb: str) -> None:
     page = (REPO / "docs" / f"{verb}.md").read_text()
