@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,33 @@ def test_nothing_stays_behind(tmp_path: Path, name: str, ending: signal.Signals,
         process.send_signal(ending)
         process.wait(timeout=20)
     wait_for(lambda: not of_session(program), f"the end of session {program}")
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "arguments"),
+    [
+        ("fork_and_frames", 0, "9 3"),
+        ("ping_pong", 0, "9"),
+        ("pipe_vs_shared_memory", 0, "9 3"),
+        ("threads_vs_processes", 1, "2 2"),
+        ("time_slices", 0, "3 1"),
+        ("time_slices", 1, "3 1"),
+    ],
+)
+def test_children_of_a_program_end_with_it(name: str, steps: int, arguments: str) -> None:
+    command = [sys.executable, "-I", PROGRAMS / f"{name}.py", *arguments.split()]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    with running(command, **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+        for _ in range(steps):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            process.stdout.readline()
+        assert len(of_session(process.pid)) > 1
+        process.kill()
+        process.wait(timeout=20)
+    wait_for(lambda: not of_session(process.pid), f"the end of session {process.pid}")
 
 
 def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) -> None:

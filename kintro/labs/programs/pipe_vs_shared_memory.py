@@ -33,7 +33,10 @@ if child == 0:
     os.close(pipe_write)
     left = messages * len(MESSAGE)
     while left:
-        left -= len(os.read(pipe_read, 1 << 16))
+        piece = os.read(pipe_read, 1 << 16)
+        if not piece:  # the parent is gone
+            os._exit(1)
+        left -= len(piece)
     os.write(done_write, b"!")
     os.read(ask_read, 1)
     for page in range(pages):

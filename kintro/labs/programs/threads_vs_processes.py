@@ -34,12 +34,14 @@ processes, threads = map(int, sys.argv[1:])
 tell(pid=os.getpid())
 
 done_read, done_write = os.pipe()
+end_read, end_write = os.pipe()
 for _ in range(processes):
     if os.fork() == 0:
         signal.alarm(LIFE_S)
+        os.close(end_write)
         add()
         os.write(done_write, b"!")
-        signal.pause()
+        os.read(end_read, 1)  # until the parent ends
         os._exit(0)
 for _ in range(processes):
     os.read(done_read, 1)

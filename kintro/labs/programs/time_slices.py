@@ -23,13 +23,15 @@ def hog(nice: int) -> int:
     pid = os.fork()
     if pid == 0:
         signal.alarm(LIFE_S)
+        os.close(go_write)
         os.nice(nice)
         os.read(go_read, 1)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             pass
         os.write(done_write, b"!")
-        signal.pause()
+        os.read(go_read, 1)  # until the parent ends
+        os._exit(0)
     return pid
 
 
