@@ -51,6 +51,6 @@ Vagrant.configure("2") do |config|
     libvirt.qemuargs value: "-netdev"
     libvirt.qemuargs value: "user,id=lab,ipv6=off,hostfwd=tcp:127.0.0.1:#{port}-:22"
     libvirt.qemuargs value: "-device"
-    libvirt.qemuargs value: "virtio-net-pci,netdev=lab"
+    libvirt.qemuargs value: "virtio-net-pci,netdev=lab,bus=pcie.0,addr=0x10" # a slot that libvirt does not use
   end
 end
