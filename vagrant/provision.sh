@@ -34,6 +34,15 @@ fi
 
 lessons=(strace "$(perf_package)" bpftrace gcc libc6-dev)
 [ "${KINTRO_GO:-0}" != 1 ] || lessons+=(golang-go)
+wanted=()
+for package in python3-venv python3-bpfcc "${lessons[@]}"; do
+    dpkg-query -W "$package" >/dev/null 2>&1 || wanted+=("$package")
+done
+if [ ${#wanted[@]} != 0 ]; then # all at once: one by one takes several times as long
+    say "installing ${wanted[*]}"
+    apt-get -qq update || say "apt-get update failed"
+    apt_install "${wanted[@]}" >/dev/null || say "not all of these can be had: trying one by one"
+fi
 install_optional lessons "${lessons[@]}"
 "$repo/script/install"
 
