@@ -133,22 +133,8 @@ def kernel_tests() -> None:
         run("sudo", python, *pip, *offline, "pytest", "hypothesis")
     files = [f"{REPOSITORY}/tests/kernel/test_{name}.py" for name in KERNEL_TESTS]
     settings = [f"PYTHONPATH={PYTEST}", "PYTHONDONTWRITEBYTECODE=1", "KINTRO_DEADLINE_S=600"]
-    print(
-        run(
-            "sudo",
-            "env",
-            *settings,
-            python,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--rootdir",
-            str(REPOSITORY),
-            *files,
-        )
-    )
+    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(REPOSITORY)]
+    print(run("sudo", "env", *settings, *pytest, *files))
 
 
 ALL = (doctor, trace_fork, maps, syscalls, ctxswitch, lab, kernel_tests)
