@@ -61,7 +61,7 @@ if id "$user" >/dev/null 2>&1; then
     install -d -o "$user" -g "$(id -gn "$user")" "$labs"
     ln -sfn "$repo/docs" "$labs/docs"
     if /usr/local/bin/kintro lab list >/dev/null 2>&1; then
-        runuser -u "$user" -- /usr/local/bin/kintro lab sheet -o "$labs/sheets.txt"
+        runuser -u "$user" -- /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
     fi
 fi
 
