@@ -57,7 +57,7 @@ def compiled(source: str, folder: Path) -> str:
     flags = ["-O1", "-Wall", "-Werror", "-pthread"]
     subprocess.run([gcc, *flags, "-o", path, WORKLOADS / f"{source}.c"], check=True)
     for above in (path.parent, *path.parents[1:3]):
-        above.chmod(0o755)
+        above.chmod(above.stat().st_mode | 0o755)  # of /tmp only what it lacks, not what it has
     return str(path)
 
 

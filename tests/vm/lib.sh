@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# What the tests in machines share: steps with a limit of time, and what is told when one fails. It is sourced.
+# shellcheck source=script/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../script/lib.sh"
+export PATH=$PATH:/usr/sbin:/sbin # libvirtd, sfdisk, mkfs are there, and an ordinary user's PATH ends before
+cache=${KINTRO_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kintro-vm}
+console=
+work=${work-} # the scripts make it
+
+# Arguments: a name, a limit in seconds, a command. Its output is kept, and shown only if it fails.
+step() {
+    local name=$1 limit=$2 begun=$SECONDS code=0
+    shift 2
+    timeout --kill-after=20 "$limit" "$@" </dev/null >"$work/step.log" 2>&1 || code=$?
+    cat "$work/step.log" >>"$work/all.log"
+    if [ "$code" = 0 ]; then
+        say "$name: passed in $((SECONDS - begun)) s"
+        return
+    fi
+    tail -n 60 "$work/step.log" >&2
+    if [ -n "$console" ] && [ -s "$console" ]; then
+        say "the last lines of the machine's console:"
+        tail -n 40 "$console" | tr -cd '\n\t -~' >&2
+    fi
+    [ "$code" != 124 ] || die "$name: not done after $limit s"
+    die "$name: failed"
+}
+
+# Arguments: folders and files. Prints a name for what is made from them.
+key() { fingerprint "$@" | cut -c 1-16; }
+
+# Arguments: a folder of the cache, its key. Only the one of this key is kept.
+forget_others() {
+    local old
+    for old in "$cache/$1"-*; do
+        [ ! -e "$old" ] || [ "$old" = "$cache/$1-$2" ] || rm -rf "$old"
+    done
+}

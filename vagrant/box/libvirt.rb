@@ -1,0 +1,3 @@
+Vagrant.configure("2") do |config|
+  config.vm.provider(:libvirt) { |libvirt| libvirt.disk_bus = "virtio" }
+end
