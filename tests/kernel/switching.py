@@ -111,7 +111,8 @@ def whole(summary: dict[str, Any]) -> dict[str, Any]:
         assert summary[name] == sum(task[name] for task in tasks)
     from_idle = [pair for pair in summary["pairs"] if pair["prev"]["tid"] == 0]
     assert not any(pair["voluntary"] or pair["involuntary"] for pair in from_idle)
-    assert sum(pair["count"] for pair in from_idle) <= summary["from_idle"] or not summary["from_idle"]
+    pairs_from_idle = sum(pair["count"] for pair in from_idle)
+    assert pairs_from_idle <= summary["from_idle"] + summary["untold"] or not summary["from_idle"]
     for task in tasks:
         assert task["switches"] == task["voluntary"] + task["involuntary"]
         known_ns = task["on_cpu_ns"] + task["blocked_ns"] + task["runnable_ns"]

@@ -25,6 +25,7 @@ def hog(nice: int) -> int:
         signal.alarm(LIFE_S)
         os.close(go_write)
         os.nice(nice)
+        os.write(done_write, b"!")
         os.read(go_read, 1)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -41,6 +42,8 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 go_read, go_write = os.pipe()
 done_read, done_write = os.pipe()
 first, nicer = hog(0), hog(nice)
+for _ in range(2):
+    os.read(done_read, 1)
 tell(first_pid=first, nicer_pid=nicer)
 os.write(go_write, b"!!")
 for _ in range(2):
