@@ -81,6 +81,20 @@ static inline struct thread_record *of_exec(struct bpf_raw_tracepoint_args *ctx,
     return record;
 }
 
+/* Of the thread that exits; NULL if it has none. */
+static inline struct thread_record *of_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct task_struct *task = (struct task_struct *)ctx->args[0];
+    u64 ids = bpf_get_current_pid_tgid();
+    u32 tid = ids;
+    struct thread_record *record = threads.lookup(&tid);
+
+    adopt_children(task);
+    if (none_lives(ctx, task))
+        forget_process(ids >> 32);
+    return record;
+}
+
 static inline bool counts(struct thread_record *record)
 {
 #ifdef FILTER_TARGETS

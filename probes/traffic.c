@@ -266,14 +266,9 @@ int tp_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 
 int tp_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct task_struct *task = (struct task_struct *)ctx->args[0];
-    u64 ids = bpf_get_current_pid_tgid();
-    u32 tid = ids;
-    struct thread_record *record = threads.lookup(&tid);
+    struct thread_record *record = of_exit(ctx);
+    u32 tid = bpf_get_current_pid_tgid();
 
-    adopt_children(task);
-    if (none_lives(ctx, task))
-        forget_process(ids >> 32);
     if (!record)
         return 0;
     if (record->flags & OPEN && !(record->flags & HELD)) {

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kintro.sources.probe_source import c_struct, probe_text
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -105,15 +103,7 @@ DECODE: dict[str, Any] = {}  # all as the rings hold it
 
 
 def dtypes() -> dict[str, np.dtype]:
-    """Kind → dtype of what is recorded: the probe's structs, and the data behind some."""
-    import numpy as np
+    """Kind → dtype of what is recorded."""
+    from kintro.sources.columns import recorded_dtypes
 
-    from kintro.sources.session import BINARY
-
-    text = probe_text(PROBE)
-    found = {}
-    for kind in RECORDS:
-        layout = c_struct(text, f"{kind}_event")
-        fields = [(name, layout.dtype[name]) for name in layout.names]
-        found[kind] = np.dtype([*fields, ("data", BINARY)]) if layout.variable else layout.dtype
-    return found
+    return recorded_dtypes(PROBE, RECORDS)

@@ -5,16 +5,30 @@ The first field of each is its time, by which they are ordered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from sys import getsizeof
 
 import numpy as np
 
+from kintro.sources.probe_source import c_struct, probe_text
 from kintro.sources.ring import WINDOW_NS, Reader
 from kintro.sources.rows import Decode, Row
 
 Batch = dict[str, np.ndarray]  # kind → structured array
+
+
+def recorded_dtypes(probe: str, kinds: Iterable[str]) -> dict[str, np.dtype]:
+    """Kind → dtype of what is recorded: the probe's structs, and the data behind some."""
+    from kintro.sources.session import BINARY
+
+    text = probe_text(probe)
+    found = {}
+    for kind in kinds:
+        layout = c_struct(text, f"{kind}_event")
+        fields = [(name, layout.dtype[name]) for name in layout.names]
+        found[kind] = np.dtype([*fields, ("data", BINARY)]) if layout.variable else layout.dtype
+    return found
 
 
 class Columns:
