@@ -30,6 +30,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import product
 
 from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.observers import cost_switch_check
@@ -70,7 +71,7 @@ def measure(runs: int = RUNS, on: int | None = None, stop: Callable[[], bool] = 
         sets: dict[tuple[str, int], list[Sample]] = {one: [] for one in _SETS}
         works_ns: dict[tuple[str, int], list[float]] = {one: [] for one in _SETS}
         for _ in range(runs):
-            for what, between in WAYS:
+            for what, between in product(WHAT, BETWEEN):  # those that are compared, one after the other
                 samples[what, between].append(courts[between].sample(what))
             for between, size_bytes in _SETS:
                 sample = courts[between].with_set(size_bytes)
