@@ -21,9 +21,11 @@ pytestmark = pytest.mark.kernel
 
 ROUNDS = 2000
 Row = dict[str, Any]
-# Of each thread that has had a CPU: the turns that a switch ended before the trace did, and the time of all.
+# Of each thread that has had a CPU: the turns that a switch ended, and the time of all. One that goes on at the
+# end is told as preempted (R+) there; a switch in the very last moment, which is the end, leaves it otherwise.
 TASKS = """
-select tid, coalesce(pid, 0) as pid, sum(sched.ts + dur < {end_ns}) as switches, sum(dur) as on_cpu_ns,
+select tid, coalesce(pid, 0) as pid, sum(dur) as on_cpu_ns,
+    sum(sched.ts + dur < {end_ns} or end_state != 'R+') as switches,
     max(end_state) as end_state
 from sched join thread using (utid) left join process using (upid)
 where tid != 0 and dur >= 0 group by utid
