@@ -30,9 +30,18 @@ from kintro.observers.memory_layout import diff_layout
 from kintro.observers.memory_pairs import SAME
 from kintro.observers.memory_records import AddressSpace
 from kintro.observers.memory_space import read_space
-from kintro.shapes import Layout
+from kintro.shapes import Layout, Table
 
 PAGES = 4096  # of data that is copied
+
+
+class View(NamedTuple):
+    """The first bytes of two pages of the data, as one process reads them when all have written."""
+
+    pid: int
+    who: str
+    by_child: int  # of a page that the child wrote to
+    by_parent: int
 
 
 class Copy(NamedTuple):
@@ -52,18 +61,43 @@ class Copy(NamedTuple):
     shared_changed: bool  # the parent found what the child wrote to memory mapped with MAP_SHARED
     moved_bytes: int  # how far the child's reading moved the parent's place in a file that both have open
     layout: Layout  # after
+    parent_written: int  # pages, then, that the child had left alone
+    child_unchanged: bool  # those in the child
+    sibling_unchanged: bool  # all in another child, forked before anyone wrote
+    views: tuple[View, ...]
 
 
-def _write(data: mmap.mmap, checksum: int, pages: list[int], common: mmap.mmap, file: int) -> Play:
-    yield zlib.crc32(data) == checksum
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def _first(data: mmap.mmap, page: int) -> int:
+    return data[page * mmap.PAGESIZE]
+
+
+def _as_filled(data: mmap.mmap, page: int) -> bool:
+    """All bytes of a page were alike; who writes to it changes the first."""
+    return _first(data, page) == data[page * mmap.PAGESIZE + 1]
+
+
+def _write_to(data: mmap.mmap, pages: list[int]) -> None:
     for page in pages:
         data[page * mmap.PAGESIZE] ^= 0xFF
+
+
+def _write(
+    data: mmap.mmap, checksum: int, pages: list[int], theirs: list[int], common: mmap.mmap, file: int
+) -> Play:
+    yield zlib.crc32(data) == checksum
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    _write_to(data, pages)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     common[0] ^= 0xFF
     os.read(file, len(pages))
     yield faults
-    yield all(data[page * mmap.PAGESIZE] == data[page * mmap.PAGESIZE + 1] ^ 0xFF for page in pages)
+    yield not any(_as_filled(data, page) for page in pages)
+    yield all(_as_filled(data, page) for page in theirs), _first(data, pages[0]), _first(data, theirs[0])
+
+
+def _look(data: mmap.mmap, checksum: int, mine: int, theirs: int) -> Play:
+    yield None
+    yield zlib.crc32(data) == checksum, _first(data, mine), _first(data, theirs)
 
 
 def observe_copy() -> Copy:
@@ -73,14 +107,17 @@ def observe_copy() -> Copy:
         data.write(bytes([random.randrange(256)]) * mmap.PAGESIZE)
     checksum, address = zlib.crc32(data), ctypes.addressof(ctypes.c_char.from_buffer(data))
     pages = sorted(random.sample(range(PAGES), random.randint(500, 1500)))
+    own = sorted(random.sample([page for page in range(PAGES) if page not in set(pages)], 500))
     common, mark = mmap.mmap(-1, mmap.PAGESIZE), random.randrange(256)
     common[0] = mark
     with (
         tempfile.TemporaryFile() as file,
-        Actor(_write, data, checksum, pages, common, file.fileno()) as child,
+        Actor(_write, data, checksum, pages, own, common, file.fileno()) as child,
+        Actor(_look, data, checksum, pages[0], own[0]) as sibling,
     ):
         os.pwrite(file.fileno(), bytes(PAGES), 0)
         same_bytes = child.step()
+        sibling.step()
         spaces = read_space(os.getpid()), read_space(child.pid)
         whole = _diff(*spaces)
         before, kinds = _frames(*spaces, address), _by_kind(whole, spaces[0])
@@ -88,9 +125,18 @@ def observe_copy() -> Copy:
         after, unchanged = _frames(*spaces, address), zlib.crc32(data) == checksum
         layout = diff_layout(*spaces, _diff(*spaces))
         moved = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+        child_changed = child.step()
+        _write_to(data, own)
+        child_unchanged, *by_child = child.step()
+        sibling_unchanged, *by_sibling = sibling.step()
+        views = (
+            View(os.getpid(), "parent", _first(data, pages[0]), _first(data, own[0])),
+            View(child.pid, "child", *by_child),
+            View(sibling.pid, "sibling", *by_sibling),
+        )
         return Copy(
-            PAGES, same_bytes, before, kinds, len(pages), faults, after, unchanged, child.step(),
-            common[0] == mark ^ 0xFF, moved, layout,
+            PAGES, same_bytes, before, kinds, len(pages), faults, after, unchanged, child_changed,
+            common[0] == mark ^ 0xFF, moved, layout, len(own), child_unchanged, sibling_unchanged, views,
         )  # fmt: skip
 
 
@@ -144,11 +190,18 @@ def judge_apart(seen: Copy) -> Finding:
         **_copy_facts(seen),
         "parent_unchanged": seen.parent_unchanged,
         "child_changed": seen.child_changed,
+        "parent_written": seen.parent_written,
+        "child_unchanged": seen.child_unchanged,
+        "sibling_unchanged": seen.sibling_unchanged,
         "shared_changed": seen.shared_changed,
         "moved_bytes": seen.moved_bytes,
     }
-    holds = seen.child_changed and seen.parent_unchanged and seen.after[1] == seen.written
-    return Finding(judged(holds, seen.shared_changed and seen.moved_bytes == seen.written), facts)
+    copied = seen.child_changed and seen.after[1] == seen.written
+    holds = copied and seen.parent_unchanged and seen.child_unchanged and seen.sibling_unchanged
+    columns = ("process", "pid", "page the child wrote to", "page the parent wrote to")
+    rows = tuple((one.who, str(one.pid), f"{one.by_child:02x}", f"{one.by_parent:02x}") for one in seen.views)
+    shown = Picture("who-sees-what", Table(columns, rows))
+    return Finding(judged(holds, seen.shared_changed and seen.moved_bytes == seen.written), facts, (shown,))
 
 
 EXPERIMENTS = (

@@ -20,7 +20,7 @@ from kintro.concepts.lineage import judge_chain, judge_lineage, observe_chain, o
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import calls, task
-from kintro.renderers.text import printable
+from kintro.renderers.text import duration, printable
 from kintro.shapes import Table
 from kintro.sources import host
 from kintro.sources.filters import Filters
@@ -40,7 +40,7 @@ class Ids(NamedTuple):
     different: int
     init: Process | None
     first_start_ns: int  # of all processes
-    inside: tuple[int, ...] | None  # the ids of one process, from out here inwards; None: not permitted
+    inside: Process | None  # None: not permitted
 
 
 def _ids_of(snapshot: Snapshot) -> list[int]:
@@ -72,7 +72,7 @@ def observe_ids() -> Ids:
         len(set(ids)),
         snapshot.processes[INIT],
         min(process.start_time_ns for process in snapshot.processes.values()),
-        inside.ns_pids if inside is not None else None,
+        inside,
     )
 
 
@@ -86,20 +86,40 @@ def judge_ids(seen: Ids) -> Finding:
         "first_name": printable(init.comm) if init else None,
         "first_start_ns": init.start_time_ns if init else None,
         "earliest_start_ns": seen.first_start_ns,
-        "outer_pid": seen.inside[0] if seen.inside else None,
-        "inner_pid": seen.inside[-1] if seen.inside else None,
+        "outer_pid": seen.inside.ns_pids[0] if seen.inside else None,
+        "inner_pid": seen.inside.ns_pids[-1] if seen.inside else None,
     }
     unique = seen.processes > 1 and seen.ids == seen.different
     is_first = init is not None and init.pid == INIT and init.start_time_ns == seen.first_start_ns
     # Two processes have the id 1: each in a namespace of its own.
-    again = seen.inside is not None and len(seen.inside) > 1 and seen.inside[-1] == INIT != seen.inside[0]
-    return Finding(judged(unique and is_first, again), facts)
+    own = seen.inside.ns_pids if seen.inside else ()
+    again = len(own) > 1 and own[-1] == INIT != own[0]
+    shown = [one for one in (init, seen.inside) if one is not None]
+    return Finding(
+        judged(unique and is_first, again), facts, (Picture("ids-by-namespace", _by_level(shown)),)
+    )
+
+
+def _by_level(processes: list[Process]) -> Table:
+    """The ids of each, from out here inwards."""
+    levels = max((len(one.ns_pids) for one in processes), default=1)
+    rows = tuple(
+        (
+            printable(one.comm),
+            duration(one.start_time_ns),
+            *(str(number) for number in one.ns_pids),
+            *[""] * (levels - len(one.ns_pids)),
+        )
+        for one in processes
+    )
+    inner = [f"{level} namespace{'s' if level > 1 else ''} further in" for level in range(1, levels)]
+    return Table(("name", "started after boot", "pid", *inner), rows)
 
 
 class Named(NamedTuple):
-    """A process's ids, and how many processes have the one that it has here."""
+    """A process, and how many tasks have the id that it has here."""
 
-    ns_pids: tuple[int, ...]
+    process: Process
     having_it: int
 
 
@@ -107,17 +127,19 @@ def observe_named(pid: int) -> Named:
     snapshot = read_snapshot(threads=True)
     if pid not in snapshot.processes:
         raise NotObserved("ended", pid=pid)
-    return Named(snapshot.processes[pid].ns_pids, _ids_of(snapshot).count(pid))
+    return Named(snapshot.processes[pid], _ids_of(snapshot).count(pid))
 
 
 def judge_named(seen: Named) -> Finding:
+    ids = seen.process.ns_pids
     facts: dict[str, Value] = {
-        "pid": seen.ns_pids[0],
+        "pid": ids[0],
         "having_it": seen.having_it,
-        "namespaces": len(seen.ns_pids),
-        "inner_pid": seen.ns_pids[-1],
+        "namespaces": len(ids),
+        "inner_pid": ids[-1],
     }
-    return Finding(judged(seen.having_it == 1, len(seen.ns_pids) > 1), facts)
+    shown = Picture("ids-by-namespace", _by_level([seen.process]))
+    return Finding(judged(seen.having_it == 1, len(ids) > 1), facts, (shown,))
 
 
 class Asked(NamedTuple):

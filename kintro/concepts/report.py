@@ -17,7 +17,7 @@ from kintro.concepts.runner import Result
 from kintro.concepts.words import VERDICTS, Text
 from kintro.renderers import text
 from kintro.renderers.jsonl import plain
-from kintro.shapes import Account, Bars, Chapter, Fact, Figure, Report, Table, Tree
+from kintro.shapes import Account, Bars, Chapter, Fact, Figure, Graph, Report, Table, Timeline, Tree
 
 _MANUAL = "PID"  # what stands in a command for a process of the reader's
 
@@ -75,7 +75,10 @@ def account(result: Result, language: str, pid: int | None = None) -> Account:
         nuance=said(claim.nuance),
         facts=tuple(facts),
         figures=tuple(
-            Figure(terms.get(picture.caption, picture.caption), _translated(picture.shape, terms))
+            Figure(
+                terms.get(picture.caption, picture.caption),
+                _translated(picture.shape, words.in_pictures(language)),
+            )
             for picture in finding.pictures
         ),
         commands=tuple(
@@ -87,19 +90,37 @@ def account(result: Result, language: str, pid: int | None = None) -> Account:
 
 
 def _translated(shape: Shape, terms: Mapping[str, str]) -> Shape:
-    """With terms of the concept in its language where an experiment put their names: heads, labels, units."""
+    """With the words of a language where an experiment put English ones. What strangers named stays."""
 
     def told(name: str) -> str:
         return terms.get(name, name)
 
+    def table(found: Table) -> Table:
+        rows = tuple(
+            tuple(terms.get(f"{column}: {cell}", cell) for column, cell in zip(found.columns, row))
+            for row in found.rows
+        )
+        return Table(tuple(map(told, found.columns)), rows)
+
     if isinstance(shape, Table):
-        return shape._replace(columns=tuple(map(told, shape.columns)))
+        return table(shape)
     if isinstance(shape, Bars):
         bars = tuple(bar._replace(label=told(bar.label)) for bar in shape.bars)
         return shape._replace(title=told(shape.title), unit=told(shape.unit), bars=bars)
     if isinstance(shape, Tree):
         columns = tuple(column._replace(title=told(column.title)) for column in shape.columns)
         return shape._replace(title=told(shape.title), columns=columns)
+    if isinstance(shape, Timeline):
+        lanes = tuple(lane._replace(name=told(lane.name)) for lane in shape.lanes)
+        runners = tuple(
+            runner._replace(
+                name=terms.get(f"task: {text.printable(runner.name)}", "").encode() or runner.name
+            )
+            for runner in shape.runners
+        )
+        return shape._replace(lanes=lanes, runners=runners)
+    if isinstance(shape, Graph):
+        return shape._replace(table=table(shape.table))
     return shape
 
 

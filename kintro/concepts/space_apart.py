@@ -109,7 +109,7 @@ def judge_apart(seen: Apart) -> Finding:
     rows = tuple(
         (str(pid), f"0x{seen.address:x}", word) for pid, word in zip(seen.pids, seen.found, strict=True)
     )
-    picture = Picture("same-address", Table(("pid", "address", "bytes"), rows))
+    picture = Picture("same-address", Table(("pid", "address", "content"), rows))
     return Finding(judged(holds, seen.permitted == seen.words[0]), facts, (picture,))
 
 

@@ -142,8 +142,8 @@ def judge_touched(seen: Touched) -> Finding:
     bars = (
         Bar("mapped", seen.mapped_bytes),
         Bar("resident before", before),
-        Bar(f"after writing to {seen.written:,} pages", after),
-        Bar(f"after reading {seen.read:,} more", then),
+        Bar("resident after writing", after),
+        Bar("resident after reading", then),
     )
     picture = Picture("first-touch", Bars("memory of a process", "bytes", False, bars))
     return Finding(judged(holds, zeros), facts, (picture,))

@@ -109,7 +109,7 @@ def judge_entered(seen: Entered) -> Finding:
     )
     clock = (f"{number:,}" for number in (seen.clock_asked, seen.clock_entered, seen.clock_entered))
     rows += (("clock_gettime", *clock),)
-    table = Table(("call", "made", "entries", "exits"), rows)
+    table = Table(("call", "calls made", "entries", "exits"), rows)
     holds = seen.complete and seen.made == seen.entered == seen.returned
     # Without any call: the processor's own exception leads into the kernel too.
     return Finding(judged(holds, seen.faults >= seen.pages > 0), facts, (Picture("calls-made", table),))

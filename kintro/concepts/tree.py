@@ -10,7 +10,7 @@ from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture
 from kintro.concepts.family import whole_chain
 from kintro.concepts.lineage import ancestors
 from kintro.concepts.orphans import judge_handover, observe_handover
-from kintro.concepts.words import Value
+from kintro.concepts.words import Value, shown
 from kintro.observers import task
 from kintro.observers.task_records import Task
 from kintro.observers.tree import Node, nodes
@@ -166,7 +166,7 @@ def judge_root(seen: Root) -> Finding:
     holds = rises and (idle.pid, idle.parent_pid, idle.own_parent) == (0, 0, True)
     not_init = init.own_parent is False and init.parent_pid == 0 and not seen.idle_in_proc
     rows = [
-        tuple("" if value is None else str(value) for value in one)
+        tuple("" if value is None else shown(name, value) for name, value in one._asdict().items())
         for one in dict.fromkeys((*reversed(seen.way), *seen.branches))
     ]
     table = Table(("pid", "name", "parent by the kernel", "its own parent", "parent by /proc"), tuple(rows))

@@ -1,8 +1,8 @@
 """The claims and all words about them, in every language, from words/*.json.
 
-One file for each concept, common.json, and report.json. Text has {names} of an experiment's facts in it; a
-name's ending says its unit: `cost_ns`, `size_bytes`, `share_percent`, `start_address`; all else is counted,
-or told as it is.
+One file for each concept, common.json, report.json, and pictures.json for what stands inside of pictures.
+Text has {names} of an experiment's facts in it; a name's ending says its unit: `cost_ns`, `size_bytes`,
+`share_percent`, `start_address`; all else is counted, or told as it is.
 """
 
 from __future__ import annotations
@@ -73,6 +73,12 @@ def common() -> dict[str, Text]:
 def of_reports() -> dict[str, Text]:
     """What a report says around the claims."""
     return _texts(_read("report"))
+
+
+@cache
+def in_pictures(language: str) -> Mapping[str, str]:
+    """What heads, labels and units of pictures are called, by their English; `column: cell` is a cell's."""
+    return {} if language == "en" else _read("pictures")
 
 
 @cache

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from kintro.concepts import runner, words
-from kintro.concepts.experiment import Experiment, Finding
+from kintro.concepts.experiment import Experiment, Finding, Shape
+from kintro.renderers.figures import MEASURED
+from kintro.shapes import Bars, Graph, Table, Tree
 
 from .harness import as_nobody
 
@@ -24,6 +26,17 @@ EXPERIMENTS = runner.experiments()
 def doctored(experiment: Experiment) -> list[Callable[[Any], Any]]:
     concept = words.claims()[experiment.id].concept
     return importlib.import_module(f"tests.kernel.doctored.{concept}").DOCTORED[experiment.id]
+
+
+def heads_of(shape: Shape) -> tuple[str, ...]:
+    """The texts around what a picture shows, which are kintro's own."""
+    if isinstance(shape, Table):
+        return shape.columns
+    if isinstance(shape, Graph):
+        return shape.table.columns
+    if isinstance(shape, Tree):
+        return shape.title, *(column.title for column in shape.columns)
+    return (shape.title, shape.unit) if isinstance(shape, Bars) else ()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.id)
@@ -43,6 +56,8 @@ def test_a_claim_on_this_kernel(experiment: Experiment) -> None:
     words_of = words.of_concept(result.claim.concept)
     assert facts.keys() <= words_of.terms.keys()
     assert {picture.caption for picture in result.finding.pictures} <= words_of.terms.keys()
+    heads = {head for picture in result.finding.pictures for head in heads_of(picture.shape)}
+    assert heads <= {*words.in_pictures("zh"), *MEASURED, ""}
     assert any(type(value) in (int, float) for value in facts.values())  # a verdict carries numbers
     for language in words.LANGUAGES:
         told = words.filled(getattr(result.claim.seen, language), facts)

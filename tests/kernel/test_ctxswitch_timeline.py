@@ -21,8 +21,8 @@ pytestmark = pytest.mark.kernel
 
 ROUNDS = 2000
 Row = dict[str, Any]
-# Of each thread that has had a CPU: the turns that a switch ended, and the time of all. One that goes on at the
-# end is told as preempted (R+) there; a switch in the very last moment, which is the end, leaves it otherwise.
+# Of each thread that has had a CPU: the turns that a switch ended, and the time of all. One that goes on at
+# the end is told as preempted (R+) there; a switch in the very last moment, which is the end, seldom is.
 TASKS = """
 select tid, coalesce(pid, 0) as pid, sum(dur) as on_cpu_ns,
     sum(sched.ts + dur < {end_ns} or end_state != 'R+') as switches,

@@ -77,10 +77,19 @@ def test_what_was_not_observed_has_a_reason_and_nothing_seen() -> None:
     assert concepts.account(UNSEEN, "zh").reason == "实验未能在 30 秒内结束"
 
 
-def test_terms_in_pictures_are_told_in_the_language() -> None:
-    [figure] = concepts.account(HELD, "zh").figures
+def test_pictures_are_told_in_the_language_but_not_what_strangers_named() -> None:
+    table = Table(("name", "made", "some"), (("process", "process", "process"),))
+    picture = HELD.finding.pictures[0]._replace(shape=table)
+    held = HELD._replace(finding=HELD.finding._replace(pictures=(picture,)))
+    [figure] = concepts.account(held, "zh").figures
     assert figure.caption == term(CAPTION).zh
-    assert figure.shape == Table((term(FACT).zh, "some"), TABLE.rows)
+    assert figure.shape == Table(("名称", "创建的是", "some"), (("process", "进程", "process"),))
+    assert concepts.account(held, "en").figures[0].shape == table
+
+
+def test_words_in_pictures_are_chinese_or_names() -> None:
+    for english, chinese in words.in_pictures("zh").items():
+        assert re.search("[\u4e00-\u9fff]", chinese) or english == chinese, english
 
 
 def test_the_process_of_the_reader_stands_in_commands() -> None:
@@ -170,7 +179,7 @@ def test_json() -> None:
     assert facts[FACT]["label"] == term(FACT).en
     [picture] = [part for part in held["evidence"] if part["type"] == "picture"]
     assert picture["shape"] == "table"
-    assert picture["data"] == {"columns": [term(FACT).en, "some"], "rows": [[FACT, "1"]]}
+    assert picture["data"] == {"columns": [FACT, "some"], "rows": [[FACT, "1"]]}
     assert (held["reason"], unseen["seen"]) == (None, None)
     assert "30 s" in unseen["reason"] and held["duration_ns"] == 1_234_567
     assert held["commands"] and held["nuance"] and held["verdict"] == "holds"

@@ -23,6 +23,8 @@ DOCTORED = {
     "F4": [
         lambda seen: seen._replace(parent_unchanged=False),
         lambda seen: seen._replace(child_changed=False),
+        lambda seen: seen._replace(child_unchanged=False),
+        lambda seen: seen._replace(sibling_unchanged=False),
         lambda seen: seen._replace(after=seen.before),
     ],
 }
