@@ -164,14 +164,17 @@ def judge_resources(seen: Resources) -> Finding:
 
 
 def _table(tasks: list[Holder]) -> Table:
+    """Structs are numbered in the order in which they come: their addresses are nothing to hand on."""
     names = list(tasks[0].structs or {})
+    numbers: dict[str, dict[int, str]] = {name: {0: "–"} for name in names}
     rows = []
     for one in tasks:
         amounts = one.memory_bytes, one.fd_slots, one.times_run
         shown = ("" if value is None else f"{value:,}" for value in amounts)
-        addresses = (f"{(one.structs or {}).get(name, 0):#x}" for name in names)
-        rows.append((str(one.tid), *shown, *addresses))
-    columns = ("tid", "memory, bytes", "slots for files", "turns on a CPU", *(f"{name} at" for name in names))
+        addresses = ((name, (one.structs or {}).get(name, 0)) for name in names)
+        which = [numbers[name].setdefault(at, f"#{len(numbers[name])}") for name, at in addresses]
+        rows.append((str(one.tid), *shown, *which))
+    columns = ("tid", "memory, bytes", "slots for files", "turns on a CPU", *names)
     return Table(columns, tuple(rows))
 
 
