@@ -20,7 +20,7 @@ def handle(number: int, frame: object) -> None:
 
 
 signal.alarm(3600)  # so that nothing stays for ever
-blocked = {int(sys.argv[1]), signal.SIGRTMIN}
+blocked = {int(sys.argv[1]), signal.SIGRTMIN + 1}
 for number in blocked:
     signal.signal(number, handle)
 signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
