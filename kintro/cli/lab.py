@@ -203,7 +203,7 @@ def _answers(path: str) -> dict[str, dict[str, Any]]:
             found = json.loads(file.read(1 << 20))
     except OSError as error:
         raise KintroError(f"cannot read {path}: {error.strerror}", None, EX_NOINPUT) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KintroError(f"{path} is no JSON: {error}", None, EX_NOINPUT) from error
     parts = ("predictions", "observations")
     if not isinstance(found, dict) or found.keys() - set(parts):

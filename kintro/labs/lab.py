@@ -6,7 +6,6 @@ in concepts/words.py.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -28,6 +27,7 @@ _UNITS: dict[str, dict[str, float]] = {
     },
     "_percent": {"": 1, "%": 1},
 }  # fmt: skip
+_MOST = 1e30  # larger numbers are no answers: of what is asked none is, and a float has to hold them
 _YES, _NO = ("y", "yes", "true", "是", "对"), ("n", "no", "false", "否", "不")
 
 
@@ -86,6 +86,13 @@ class Grade(NamedTuple):
 
 def parsed(question: Question, typed: str) -> Answer:
     """What somebody typed as an answer. ValueError if it is none."""
+    found = _parsed(question, typed)
+    if not is_answer(question, found):
+        raise ValueError(typed)
+    return found
+
+
+def _parsed(question: Question, typed: str) -> Answer:
     word = " ".join(typed.split()).casefold()
     if question.kind == YES_NO:
         if word not in (*_YES, *_NO):
@@ -102,7 +109,7 @@ def parsed(question: Question, typed: str) -> Answer:
 def _number(name: str, word: str) -> int | float:
     if re.fullmatch(r"0x[0-9a-f]{1,16}", word) or (name.endswith("_address") and _is_hex(word)):
         return int(word, 16)
-    found = re.fullmatch(r"(-?\d[\d_, ]*(?:\.\d+)?) ?([a-zµμ%]*)", word)
+    found = re.fullmatch(r"(-?(?:\d+|\d{1,3}(?:[_, ]\d{3})+)(?:\.\d+)?) ?([a-zµμ%]*)", word)
     if found is None:
         raise ValueError(word)
     units = next((units for ending, units in _UNITS.items() if name.endswith(ending)), {"": 1.0})
@@ -125,7 +132,7 @@ def is_answer(question: Question, answer: object) -> bool:
         return isinstance(answer, bool)
     if question.kind == CHOICE:
         return isinstance(answer, str) and answer in question.choices
-    return isinstance(answer, (int, float)) and not isinstance(answer, bool) and math.isfinite(answer)
+    return isinstance(answer, (int, float)) and not isinstance(answer, bool) and abs(answer) <= _MOST
 
 
 def is_right(question: Question, answer: Answer, fact: Answer) -> bool:

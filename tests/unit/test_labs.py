@@ -110,6 +110,7 @@ def test_a_program_stands_alone_and_ends_by_itself(path: Path) -> None:
     ("name", "typed", "answer"),
     [
         ("pages", "1,234", 1234),
+        ("pages", "1 234 567", 1234567),
         ("pages", " 12 ", 12),
         ("pages", "-3", -3),
         ("ratio", "1.5", 1.5),
@@ -127,7 +128,13 @@ def test_numbers_as_they_are_typed(name: str, typed: str, answer: float) -> None
     assert parsed(question(name), typed) == answer
 
 
-@pytest.mark.parametrize("typed", ["", "many", "12 apples", "1.2.3", "--1", "nan", "inf", "1e3", "²"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "", "many", "12 apples", "1.2.3", "--1", "nan", "inf", "1e3", "²", "1,5", "1 2", "12,34", "9" * 400,
+        "9" * 5000, "9" * 400 + ".5", "0x" + "f" * 17,
+    ],
+)  # fmt: skip
 def test_what_is_no_number(typed: str) -> None:
     with pytest.raises(ValueError):
         parsed(question(), typed)
@@ -174,6 +181,7 @@ def test_other_answers_that_were_changed_are_wrong() -> None:
     ("asked", "answer"),
     [
         (question(), "7"), (question(), True), (question(), None), (question(), float("nan")),
+        (question(), float("inf")), (question(), 10**400), (question(), -(10**400)),
         (question(kind=YES_NO), 1), (question(kind=CHOICE, choices=CHOICES), "some"),
     ],
 )  # fmt: skip
@@ -362,6 +370,8 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ('{"observations": {"apples": 1}}', "nobody asks for apples"),
         ('{"observations": {"left": "two"}}', "'two' is no answer to left"),
         ('{"observations": {"killed": 7}}', "7 is no answer to killed"),
+        (f'{{"observations": {{"left": {10**400}}}}}', "is no answer to left"),
+        ("[" * 99999, "is no JSON"),
         ('{"observations": {"left": 1}}', "answers of the lab zombie are missing"),
     ],
 )
