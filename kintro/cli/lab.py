@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kintro.cli import tracing
 from kintro.cli.report import language
@@ -89,7 +90,7 @@ def _start(args: argparse.Namespace, spoken: str) -> int:
     _end_when_told()
     output = Output()
     answers = _answers(args.answers) if args.answers is not None else None
-    dialogue = Dialogue(output, spoken, answers, sys.stdin)
+    dialogue = Dialogue(output, spoken, answers, _student())
     session = dialogue.play(args.lab)
     if dialogue.missing(session):
         dialogue.say(dialogue.own["open"].format(lab=args.lab))
@@ -115,7 +116,7 @@ def _check(args: argparse.Namespace, spoken: str) -> int:
         raise KintroError(f"the session of {args.lab} is not as kintro wrote it", hint, EX_NOINPUT)
     output = Output(args.output)
     answers = _answers(args.answers) if args.answers is not None else None
-    done = Dialogue(output, spoken, answers, sys.stdin, quiet=args.json).finish(kept.session)
+    done = Dialogue(output, spoken, answers, _student(), quiet=args.json).finish(kept.session)
     if session.missing(words.of_lab(args.lab), done):
         raise KintroError(
             f"answers of the lab {args.lab} are missing", "what was answered is kept", EX_NOINPUT
@@ -183,6 +184,13 @@ def _end_when_told() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+
+
+def _student() -> TextIO:
+    """Who answers, whatever is typed: what is no text is no answer."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin
 
 
 def _flushed(output: Output) -> int:

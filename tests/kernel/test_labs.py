@@ -225,6 +225,15 @@ def test_children_of_a_program_end_with_it(name: str, steps: int, arguments: str
     wait_for(lambda: not of_session(process.pid), f"the end of session {process.pid}")
 
 
+def test_what_is_no_text_is_no_answer(tmp_path: Path) -> None:
+    """As in a locale that is neither C nor POSIX, where Python takes offence at it."""
+    env = environment(XDG_STATE_HOME=str(tmp_path), LANG="C.UTF-8", PYTHONIOENCODING="utf-8:strict")
+    typed = b"\xff\xfe\nyes\n0\n" + b"\n" * 4
+    done = kintro("lab", "start", "zombie", env=env, stdin=None, input=typed)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"That is no answer to this.") == 1
+
+
 def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) -> None:
     env = environment(XDG_STATE_HOME=str(tmp_path), LANG="C.UTF-8")
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
