@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from string import Formatter
 from typing import Any, NamedTuple
 
 from kintro.concepts.words import Value
@@ -57,7 +58,7 @@ def marks(found: tuple[Grade, ...]) -> tuple[int, int]:
 
 def fits(words: Words, session: Session) -> bool:
     """Whether a session, from a file of any origin, is one of the lab as it is now."""
-    if unrecorded(words, session.facts):
+    if unrecorded(words, session.facts) or not _tells_all(words, session):
         return False
     for questions, given in (
         (words.predictions, session.predictions),
@@ -67,6 +68,20 @@ def fits(words: Words, session: Session) -> bool:
         if not all(name in known and is_answer(known[name], answer) for name, answer in given.items()):
             return False
     return True
+
+
+def _tells_all(words: Words, session: Session) -> bool:
+    """Whether it has all that the lab's texts name. They may be younger than the session."""
+    steps, asked = words.steps.values(), (*words.predictions, *words.observations)
+    texts = (words.situation, *(step.text for step in steps), *(question.text for question in asked))
+    commands = [command for step in steps for command in step.commands]
+    shown = _names([*(template for text in texts for template in text), *commands])
+    told = _names(words.explanation)
+    return shown <= session.shown.keys() and told <= {*session.shown, *session.facts}
+
+
+def _names(templates: Iterable[str]) -> set[str]:
+    return {name for template in templates for _, name, _, _ in Formatter().parse(template) if name}
 
 
 def as_json(session: Session) -> dict[str, Any]:

@@ -282,6 +282,10 @@ def test_a_session_of_another_lab_does_not_fit() -> None:
     assert not session.fits(said, zombie(apples=1))
     assert not session.fits(said, zombie(left="two"))
     assert not session.fits(said, zombie()._replace(facts={"zombies": 5}))
+    # What is not asked for is told, too.
+    assert not session.fits(said, zombie(**RIGHT)._replace(shown={"parent_pid": 41}))
+    facts = {name: fact for name, fact in zombie().facts.items() if name != "status"}
+    assert not session.fits(said, zombie(**RIGHT)._replace(facts=facts))
 
 
 # The sheet
