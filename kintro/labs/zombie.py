@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.labs.lab import Lab
 from kintro.labs.stage import Stage
 from kintro.observers import tree
@@ -27,12 +28,23 @@ def play(stage: Stage) -> Iterator[str]:
         memory_bytes=read_status(zombie).vm_size_bytes or 0,
     )
     yield "look"
-    os.kill(zombie, signal.SIGKILL)
+    _kill(zombie, parent)
     stage.facts["killed"] = read_stat(zombie).state != "Z"
     yield "kill"
     stage.step()
     stage.facts["left"] = _zombies(parent)
     yield "reap"
+
+
+def _kill(pid: int, parent: int) -> None:
+    """A child of the program. That is the student's, and could name anybody to kintro, which may be root's."""
+    fd = os.pidfd_open(pid)
+    try:
+        if read_stat(pid).ppid != parent:
+            raise KintroError(f"process {pid} is no child of the lab's program", None, EX_UNAVAILABLE)
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+    finally:
+        os.close(fd)
 
 
 def _zombies(parent: int) -> int:

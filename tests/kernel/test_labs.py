@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from kintro.labs import catalogue, words
+from kintro.errors import KintroError
+from kintro.labs import catalogue, stage, words, zombie
 from kintro.labs.lab import CHOICE, YES_NO, Question, changed
 from kintro.labs.stage import PROGRAMS
 
@@ -223,6 +224,19 @@ def test_children_of_a_program_end_with_it(name: str, steps: int, arguments: str
         process.kill()
         process.wait(timeout=20)
     wait_for(lambda: not of_session(process.pid), f"the end of session {process.pid}")
+
+
+def test_nobody_is_killed_whom_the_program_merely_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(["sleep", "60"]) as stranger:
+        lines = f"print('zombie_pid', {stranger.pid}, flush=True)", "input()"
+        (tmp_path / "zombie.py").write_text("\n".join(lines))
+        monkeypatch.setattr(stage, "PROGRAMS", tmp_path)
+        with stage.Stage() as begun, pytest.raises(KintroError, match="no child of the lab's program"):
+            list(zombie.play(begun))
+        stranger.terminate()
+        assert stranger.wait(timeout=20) == -signal.SIGTERM
 
 
 def test_what_is_no_text_is_no_answer(tmp_path: Path) -> None:
