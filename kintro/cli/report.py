@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kintro import __version__
@@ -15,6 +15,7 @@ from kintro.concepts import words
 from kintro.errors import EX_NOINPUT, EX_SOFTWARE, EX_UNAVAILABLE, KintroError
 
 if TYPE_CHECKING:
+    from kintro.cli.output import Output
     from kintro.concepts.report import Circumstances
     from kintro.concepts.runner import Result
     from kintro.shapes import Report
@@ -80,8 +81,9 @@ def run(args: argparse.Namespace) -> int:
         wanted = len(runner.experiments(args.names))
         found = _with_progress(runner.run_all(args.names, args.on, _Ended(signals)), wanted)
         if args.json or files:
+            outputs = _opened(args)  # what cannot be written need not be tried
             results += found
-            _write(args, results, report.report(results, wanted, around, spoken), around, spoken)
+            _write(outputs, results, report.report(results, wanted, around, spoken), around, spoken)
         else:
             _print(args, found, results, wanted, around, spoken)
     return max((FAILURES[r.finding.reason] for r in results if r.finding.reason in FAILURES), default=0)
@@ -140,23 +142,29 @@ def _with_progress(found: Iterator[Result], wanted: int) -> Iterator[Result]:
         yield result
 
 
-def _write(
-    args: argparse.Namespace, results: list[Result], whole: Report, around: Circumstances, spoken: str
-) -> None:
+def _opened(args: argparse.Namespace) -> list[tuple[str, Output]]:
+    """Where what is told at the end goes to: the forms that are asked for, each with its file."""
     from kintro.cli.output import Output
+
+    asked = (("html", args.html), ("markdown", args.markdown))
+    opened = [(form, Output(path)) for form, path in asked if path is not None]
+    return [*opened, ("json", Output(args.output))] if args.json else opened
+
+
+def _write(
+    outputs: list[tuple[str, Output]], results: list[Result], whole: Report, around: Circumstances,
+    spoken: str,
+) -> None:  # fmt: skip
     from kintro.concepts import report
     from kintro.renderers import html, jsonl, markdown
 
-    made = []
-    if args.html is not None:
-        made.append((args.html, html.report(whole)))
-    if args.markdown is not None:
-        made.append((args.markdown, markdown.report(whole)))
-    if args.json:
-        made.append((args.output, jsonl.line(report.as_json(results, around, spoken))))
-    for path, text in made:
-        output = Output(path)
-        output.line(text.rstrip("\n"))
+    made: dict[str, Callable[[], str]] = {
+        "html": lambda: html.report(whole),
+        "markdown": lambda: markdown.report(whole),
+        "json": lambda: jsonl.line(report.as_json(results, around, spoken)),
+    }
+    for form, output in outputs:
+        output.line(made[form]().rstrip("\n"))
         output.flush()
         if output.error is not None:
             raise output.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -364,6 +365,28 @@ def test_exit_codes(
     told = capsys.readouterr().out
     assert told.index("Fork") < told.index("F1") < told.index("VERDICT") < told.index("not observed 1")
     assert ("interrupted" in told) == (reason == "told-to-end")
+
+
+@pytest.mark.parametrize("options", [("--html",), ("--markdown",), ("--json", "-o")])
+def test_nothing_is_tried_that_cannot_be_written(
+    options: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tried: list[str] = []
+
+    def tries(*_: object) -> Iterator[Result]:
+        tried.append("F1")
+        yield HELD
+
+    monkeypatch.setattr(runner, "run_all", tries)
+    file = tmp_path / "none" / "r"
+    assert main(["report", "F1", *options, str(file)]) == 74
+    assert capsys.readouterr().err.startswith(f"kintro: cannot write {file}: No such file")
+    assert tried == []
+    assert main(["report", "F1", *options, str(tmp_path / "r")]) == 0
+    assert tried == ["F1"]
 
 
 def test_a_process_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
