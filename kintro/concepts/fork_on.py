@@ -96,7 +96,9 @@ def observe_same_program(pid: int) -> Shared:
     for other in sorted(processes.values(), key=related):
         try:
             if other.pid != pid and _one_program(pid, other):
-                return compared(pid, other.pid, related(other))
+                found = compared(pid, other.pid, related(other))
+                if any(found.code):  # else both were swapped out, or only the numbers of two inodes are one
+                    return found
         except KintroError:  # it has ended
             continue
     raise NotObserved("no-other", pid=pid)

@@ -72,7 +72,7 @@ def observe_apart() -> Apart:
         borders = tuple(read_space(actor.pid).frame.task_size for actor in (one, other))
         one.step()
         with Actor(_peek, one.pid, address) as stranger:
-            refused = _refusal(stranger)
+            refused = _refusal(stranger, one.pid)
         return Apart(
             address,
             (one.pid, other.pid),
@@ -85,11 +85,14 @@ def observe_apart() -> Apart:
         )
 
 
-def _refusal(stranger: Actor) -> str | None:
+def _refusal(stranger: Actor, pid: int) -> str | None:
     told = stranger.step()
     if told is None:  # there is no other user here that it could become
         raise NotObserved("no-stranger")
-    return told[1]
+    _, error = told
+    if error == "ESRCH":
+        raise NotObserved("ended", pid=pid)
+    return error
 
 
 def judge_apart(seen: Apart) -> Finding:
@@ -127,7 +130,7 @@ def observe_locked(pid: int) -> Locked:
         raise NotObserved("no-memory")
     owner = os.stat(f"/proc/{pid}").st_uid
     with Actor(_peek, pid, mapping.start, NOBODY - (owner == NOBODY)) as stranger:
-        refused = _refusal(stranger)
+        refused = _refusal(stranger, pid)
     permitted, _ = peek(pid, mapping.start, WORD_BYTES)
     return Locked(mapping.start, refused, len(permitted))
 

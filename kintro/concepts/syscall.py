@@ -156,7 +156,7 @@ class Modes(NamedTuple):
 
     computing: Part
     calling: Part
-    user_level: int | None  # the one that this architecture has for user mode
+    user_level: int  # the one that this architecture has for user mode
     spans: list[tuple[int, int]]  # of calls: entry, exit; in order
     timeline: Timeline
 
@@ -190,6 +190,8 @@ def _part(pid: int, step: Callable[[], Any]) -> Part:
 
 def observe_modes() -> Modes:
     require_host_pids()
+    if platform.machine() not in _USER_LEVEL:
+        raise NotObserved("no-levels", machine=platform.machine())
     with Actor(_work) as actor:
         parts = [_part(actor.pid, actor.step) for _ in range(2)]
         with calls.trace(filters=Filters(pid=actor.pid), during=actor.step) as run:
@@ -197,7 +199,7 @@ def observe_modes() -> Modes:
     return Modes(
         parts[0],
         parts[1],
-        _USER_LEVEL.get(platform.machine()),
+        _USER_LEVEL[platform.machine()],
         [(one.call.ts_ns, one.call.ended_ns) for one in seen],
         spans(seen),
     )
@@ -238,6 +240,8 @@ def _more(one_ns: int | None, other_ns: int | None) -> bool:
 def judge_modes_of(seen: Account) -> Finding:
     levels = set(seen.levels)
     user_level = _USER_LEVEL.get(platform.machine())
+    if user_level is None:
+        return Finding("not-observed", {"machine": platform.machine()}, (), "no-levels")
     facts: dict[str, Value] = {
         "duration_ns": seen.duration_ns,
         "calls": seen.calls,
