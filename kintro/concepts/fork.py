@@ -116,19 +116,19 @@ def observe_copy() -> Copy:
         Actor(_look, data, checksum, pages[0], own[0]) as sibling,
     ):
         os.pwrite(file.fileno(), bytes(PAGES), 0)
-        same_bytes = child.step()
+        same_bytes = child.answer()
         sibling.step()
         spaces = read_space(os.getpid()), read_space(child.pid)
         whole = _diff(*spaces)
         before, kinds = _frames(*spaces, address), _by_kind(whole, spaces[0])
-        faults = child.step()
+        faults = child.answer()
         after, unchanged = _frames(*spaces, address), zlib.crc32(data) == checksum
         layout = diff_layout(*spaces, _diff(*spaces))
         moved = os.lseek(file.fileno(), 0, os.SEEK_CUR)
-        child_changed = child.step()
+        child_changed = child.answer()
         _write_to(data, own)
-        child_unchanged, *by_child = child.step()
-        sibling_unchanged, *by_sibling = sibling.step()
+        child_unchanged, *by_child = child.answer()
+        sibling_unchanged, *by_sibling = sibling.answer()
         views = (
             View(os.getpid(), "parent", _first(data, pages[0]), _first(data, own[0])),
             View(child.pid, "child", *by_child),

@@ -44,6 +44,13 @@ class Actor:
         self.go_on(word)
         return self.told()
 
+    def answer(self) -> Any:
+        """As `step`. KintroError if the play is over instead: that is no answer, not even a false one."""
+        told = self.step()
+        if told is None:
+            raise KintroError("a process of the experiment has ended early", None, EX_UNAVAILABLE)
+        return told
+
     def go_on(self, word: Any = None) -> None:
         """Resumes the play and does not wait for what it yields next: `told` does."""
         with suppress(BrokenPipeError):  # what it said before is still to be read

@@ -65,8 +65,8 @@ def _peek(pid: int, address: int, user: int = NOBODY) -> Play:
 def observe_apart() -> Apart:
     data, address = own_memory(1)
     with Actor(_own, data) as one, Actor(_own, data) as other:
-        words = one.step(), other.step()
-        found = one.step(), other.step()
+        words = one.answer(), other.answer()
+        found = one.answer(), other.answer()
         permitted, _ = peek(one.pid, address, WORD_BYTES)
         apart, _ = frames(one.pid, other.pid, address, 1)
         borders = tuple(read_space(actor.pid).frame.task_size for actor in (one, other))
