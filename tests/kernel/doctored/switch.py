@@ -23,6 +23,11 @@ def without_one(seen: Any) -> Any:
     return seen._replace(turns=[turn for turn in seen.turns if turn.tid != seen.workers[0]])
 
 
+def at_one_time(seen: Any) -> Any:
+    """As if two had had the CPU all the time."""
+    return seen._replace(used_ns=seen.used_ns | dict.fromkeys(seen.workers[:2], seen.duration_ns))
+
+
 def for_nothing(seen: Any) -> Any:
     """A switch takes no time that could be told from none."""
     first, *others = seen.report.direct
@@ -35,10 +40,12 @@ DOCTORED = {
         widened,
         stretched,
         without_one,
+        at_one_time,
         lambda seen: seen._replace(lost=1),
     ],
     "C2": [
         widened,
+        at_one_time,
         lambda seen: seen._replace(turns=[turn for turn in seen.turns if turn.cpu != seen.cpu]),
         lambda seen: seen._replace(lost=1),
     ],
