@@ -30,7 +30,13 @@ class Execution(NamedTuple):
     pid: int
     start_time_ns: int
     comm: bytes
-    inode: int | None  # of the program's file
+    device: int | None  # of the program's file
+    inode: int | None
+
+    @property
+    def file(self) -> tuple[int | None, int | None]:
+        """What it is known by: each device has inodes of its own."""
+        return self.device, self.inode
 
 
 class Executions(NamedTuple):
@@ -45,7 +51,7 @@ def execution(pid: int) -> Execution:
     process = read_process(pid)
     if process is None:
         raise NotObserved("ended", pid=pid)
-    return Execution(pid, process.start_time_ns, process.comm, procfs.exe_inode(pid))
+    return Execution(pid, process.start_time_ns, process.comm, *(procfs.exe_file(pid) or (None, None)))
 
 
 def _after(before: Execution) -> Execution:
@@ -106,20 +112,20 @@ def _execs(pid: int, during: Callable[[], None]) -> int | None:
 
 def judge_executions(seen: Executions) -> Finding:
     runs, stages = seen.of_one_program, seen.in_one_process
-    inodes, pids = {run.inode for run in runs}, {run.pid for run in runs}
+    files, pids = {run.file for run in runs}, {run.pid for run in runs}
     facts: dict[str, Value] = {
         "processes": len(runs),
         "different_pids": len(pids),
         "program_inode": runs[0].inode,
         "pid": stages[0].pid,
-        "programs": len({stage.inode for stage in stages}),
+        "programs": len({stage.file for stage in stages}),
         "names": " → ".join(printable(stage.comm) for stage in stages),
         "starts": len({stage.start_time_ns for stage in stages}),
         "execs": seen.execs,
     }
-    holds = len(runs) > 1 and len(pids) == len(runs) and len(inodes) == 1 and None not in inodes
+    holds = len(runs) > 1 and len(pids) == len(runs) and len(files) == 1 and runs[0].inode is not None
     one_process = len({(stage.pid, stage.start_time_ns) for stage in stages}) == 1
-    several = len({stage.inode for stage in stages}) > 1 and seen.execs in (None, len(stages) - 1)
+    several = len({stage.file for stage in stages}) > 1 and seen.execs in (None, len(stages) - 1)
     shown = _picture([*runs, *stages])
     return Finding(judged(holds, one_process and several), facts, (Picture("executions", shown),))
 
@@ -147,7 +153,7 @@ def observe_runs(pid: int) -> Runs:
     others = []
     for process in read_snapshot().processes.values():
         try:
-            if process.pid != pid and procfs.exe_inode(process.pid) == own.inode:
+            if process.pid != pid and procfs.exe_file(process.pid) == own.file:
                 others.append(execution(process.pid))
         except (KintroError, NotObserved):  # it has ended, or is somebody else's
             continue
@@ -163,7 +169,7 @@ def judge_runs(seen: Runs) -> Finding:
         "threads": seen.threads,
     }
     apart = len({one.pid for one in (seen.own, *seen.others)}) == 1 + len(seen.others)
-    same = all(one.inode == seen.own.inode for one in seen.others)
+    same = all(one.file == seen.own.file for one in seen.others)
     shown = _picture([seen.own, *seen.others])
     return Finding(judged(apart and same, seen.threads > 1), facts, (Picture("executions", shown),))
 

@@ -167,10 +167,11 @@ def read_exe(pid: int, root: Path = ROOT) -> bytes | None:
     return path
 
 
-def exe_inode(pid: int, root: Path = ROOT) -> int | None:
-    """Of the file that holds the program; None as read_exe."""
+def exe_file(pid: int, root: Path = ROOT) -> tuple[int, int] | None:
+    """Device and inode of the file that holds the program; None as read_exe."""
     try:
-        return os.stat(_path(pid, "exe", root)).st_ino
+        found = os.stat(_path(pid, "exe", root))
+        return found.st_dev, found.st_ino
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESRCH) and exists(pid, root):
             return None

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,7 @@ from kintro.observers.task_sharing import SHARED, structs
 from kintro.sources.kernel_memory import TaskMemory
 from kintro.sources.procfs import thread_ids
 
-from .harness import program, running
+from .harness import program, running, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -88,6 +90,22 @@ def test_code_of_a_running_process(family: tuple[int, int]) -> None:
     with running(program("family"), stdin=subprocess.PIPE, stdout=subprocess.PIPE):
         found = runner.run(experiment, family[1]).finding
     assert (found.verdict, found.facts["related"]) == ("holds-with-nuance", False)
+
+
+def test_programs_that_have_one_inode_on_two_devices(tmp_path: Path) -> None:
+    """They are not one program, nor is it held against F3 that their code is not the same."""
+    with ExitStack() as stack:
+        found = []
+        for name, arguments in (("sleep", "60"), ("tail", "-f /dev/null")):
+            copied = f"mount -t tmpfs none $0 && cp $(command -v {name}) $0/program"
+            line = f"{copied} && exec $0/program {arguments}"
+            found.append(stack.enter_context(running(["unshare", "--mount", "sh", "-c", line, tmp_path])))
+        for process in found:
+            wait_for(lambda: os.readlink(f"/proc/{process.pid}/exe") == f"{tmp_path}/program", "a program")
+        assert len({os.stat(f"/proc/{process.pid}/exe").st_ino for process in found}) == 1
+        runs, code = (runner.run(one, found[0].pid).finding for one in runner.experiments(["P1", "F3"]))
+    assert (runs.verdict, runs.facts["others"]) == ("holds", 0)
+    assert (code.verdict, code.reason) == ("not-observed", "no-other")
 
 
 DOCTORED = {

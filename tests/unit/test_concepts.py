@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from kintro.concepts import runner, scene, words
+from kintro.concepts import runner, scene, space_apart, syscall, words
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, judged
 from kintro.errors import EX_NOPERM, KintroError
+from kintro.observers.syscalls_records import Account
 
 
 def finding(
@@ -149,6 +150,34 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_a_play_that_ends_does_not_answer() -> None:
+    def play() -> Any:
+        yield False
+        yield
+
+    with scene.Actor(play) as actor:
+        assert actor.answer() is False
+        with pytest.raises(KintroError, match="ended early"):
+            actor.answer()
+
+
+def test_nobody_is_refused_a_process_that_has_ended() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    with scene.Actor(space_apart._peek, child, 0) as stranger, pytest.raises(NotObserved, match="ended"):
+        space_apart._refusal(stranger, child)
+
+
+def test_levels_of_an_unknown_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscall.platform, "machine", lambda: "vax")
+    nothing = Account(0, [], [], 0, 0, 0, {}, False)
+    found = syscall.judge_modes_of(nothing)
+    assert (found.verdict, found.reason) == ("not-observed", "no-levels")
+    assert "vax" in words.filled(words.of_concept("syscall").terms["no-levels"].en, found.facts)
 
 
 def test_a_play_in_steps() -> None:
