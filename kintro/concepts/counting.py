@@ -25,6 +25,7 @@ from kintro.sources.members import place
 from kintro.sources.pid_numbers import RESERVED, read_counter
 from kintro.sources.processes import TICK_NS, read_snapshot
 
+FIRST = 2  # after init
 _TRIES = 5
 _SHOWN = 20  # ids before and after a new round, in a picture
 _KERNEL = Path("/proc/sys/kernel")
@@ -177,15 +178,15 @@ def observe_round() -> Round:
     return Round(pid_max, living, told, given, wraps, lost)
 
 
-def expected(pid_max: int, kept: list[int], told: list[int]) -> list[int]:
-    """The ids that come, from the first on, if each is the next free one, from RESERVED after the last."""
+def expected(pid_max: int, kept: list[int], told: list[int], begin: int) -> list[int]:
+    """The ids that come, from the first on, if each is the next free one, from `begin` after the last."""
     found, living = told[:1], set[int]()
     for _ in told[1:]:
         if found[-1] in kept:
             living.add(found[-1])
         following = found[-1] + 1
         while following in living or following >= pid_max:
-            following = RESERVED if following >= pid_max else following + 1
+            following = begin if following >= pid_max else following + 1
         found.append(following)
     return found
 
@@ -202,19 +203,22 @@ def judge_round(seen: Round) -> Finding:
         "next_pid": turns[0][1] if turns else None,
         "kept": len(seen.kept),
         "again": len(set(after) & set(first_round)),
+        "kept_again": len(set(after) & set(seen.kept)),
         "lost": seen.lost,
     }
-    over = len(turns) > 0 and facts["again"] != 0 and not set(after) & set(seen.kept)
+    over = len(turns) > 0 and facts["again"] != 0 and facts["kept_again"] == 0
     agree = seen.given == seen.told and seen.wraps == turns and seen.lost == 0
-    in_turn = seen.told == expected(seen.pid_max, seen.kept, seen.told)
-    not_from_start = all(number >= RESERVED for _, number in turns)
+    from_start, later = (
+        seen.told == expected(seen.pid_max, seen.kept, seen.told, begin) for begin in (FIRST, RESERVED)
+    )
     turn = len(first_round)
     rows = [
         (str(number), "in use all the time" if number in seen.kept else "")
         for number in seen.told[max(0, turn - _SHOWN) : turn + _SHOWN]
     ]
     table = Table(("id", "note"), tuple(rows))
-    return Finding(judged(over and agree and in_turn, not_from_start), facts, (Picture("a-round", table),))
+    in_turn = from_start or later
+    return Finding(judged(over and agree and in_turn, later), facts, (Picture("a-round", table),))
 
 
 class OlderAbove(NamedTuple):

@@ -140,6 +140,7 @@ def _held(threads: list[Holder]) -> dict[str, Value]:
     same = sum(one.structs == first.structs for one in threads) if first.structs else None
     return {
         "threads": len(threads),
+        "same_told": sum(one.told == first.told for one in threads),
         "memory_bytes": first.memory_bytes,
         "fd_slots": first.fd_slots,
         "same_structs": same,

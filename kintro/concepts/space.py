@@ -29,6 +29,7 @@ from kintro.sources.processes import read_snapshot
 
 _FIXED_NOREPLACE, _PROT_NONE = 0x100000, 0  # include/uapi/asm-generic/mman-common.h
 _FAILED = ctypes.c_void_p(-1).value
+_SI_KERNEL = 0x80  # include/uapi/asm-generic/siginfo.h: of no address, as after a general protection fault
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -87,7 +88,9 @@ def judge_width(seen: Width) -> Finding:
     }
     by_word = seen.auxv_bytes == seen.pointer_bytes and seen.highest_pointer + 1 == 1 << bits
     fewer = seen.va_bits is not None and seen.va_bits < bits
-    refused = seen.hole.signal == signal.SIGSEGV and not seen.hole_faults
+    # Before any page table is looked at: no page fault, or where none are told, another exception.
+    untranslated = seen.hole_faults == 0 or (seen.hole_faults is None and seen.hole.code == _SI_KERNEL)
+    refused = seen.hole.signal == signal.SIGSEGV and untranslated
     pictures = (Picture("untranslated", seen.layout),)
     return Finding(judged(by_word and seen.user_border <= 1 << bits, fewer and refused), facts, pictures)
 

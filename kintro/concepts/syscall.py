@@ -39,6 +39,7 @@ class Entered(NamedTuple):
     clock_entered: int
     pages: int  # fresh ones that it wrote to, without any call
     faults: int
+    page_calls: int  # system calls meanwhile
     complete: bool  # nothing was lost, and as many calls were told as had begun
 
 
@@ -74,6 +75,7 @@ def observe_entered() -> Entered:
         with calls.trace(filters=filters, during=lambda: faults.append(actor.step())) as run:
             own = [seen for seen in run if seen.call.pid == actor.pid]
             complete = run.summary.complete
+    asked_ns = [seen.call.ts_ns for seen in own if seen.name == "getrusage"]  # before and after the pages
     into, out = files
     picked: dict[str, list[Seen]] = {
         "write": [seen for seen in own if seen.name == "write" and seen.call.arg0 == into],
@@ -88,6 +90,7 @@ def observe_entered() -> Entered:
         sum(seen.name in ("clock_gettime", "gettimeofday", "time") for seen in own),
         pages,
         faults[0],
+        sum(min(asked_ns) < seen.call.ts_ns < max(asked_ns) for seen in own),
         complete,
     )
 
@@ -101,6 +104,7 @@ def judge_entered(seen: Entered) -> Finding:
         "clock_entered": seen.clock_entered,
         "pages": seen.pages,
         "faults": seen.faults,
+        "page_calls": seen.page_calls,
         "complete": seen.complete,
     }
     rows = tuple(
@@ -111,8 +115,10 @@ def judge_entered(seen: Entered) -> Finding:
     rows += (("clock_gettime", *clock),)
     table = Table(("call", "calls made", "entries", "exits"), rows)
     holds = seen.complete and seen.made == seen.entered == seen.returned
-    # Without any call: the processor's own exception leads into the kernel too.
-    return Finding(judged(holds, seen.faults >= seen.pages > 0), facts, (Picture("calls-made", table),))
+    # Calls that stay outside, and without a call the processor's own exception, which leads inside too.
+    outside = seen.clock_entered < seen.clock_asked
+    by_fault = seen.faults >= seen.pages > seen.page_calls
+    return Finding(judged(holds, outside and by_fault), facts, (Picture("calls-made", table),))
 
 
 def observe_calls_of(pid: int) -> Account:
