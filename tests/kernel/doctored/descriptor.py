@@ -26,3 +26,16 @@ DOCTORED = {
         lambda seen: seen._replace(files_limit=seen.files_limit + 1),
     ],
 }
+
+def with_members(seen: Any, *known: Any) -> Any:
+    """Every field is in the same members."""
+    fields = tuple(field._replace(members=known) for field in seen.task.fields)
+    return seen._replace(task=seen.task._replace(fields=fields))
+
+
+PLAIN = {
+    "D1": [
+        with_members,
+        lambda seen: with_members(seen, next(f.members[0] for f in seen.task.fields if f.members)),
+    ],
+}

@@ -28,3 +28,23 @@ DOCTORED = {
         lambda seen: seen._replace(after=seen.before),
     ],
 }
+
+PLAIN = {
+    "F1": [
+        lambda seen: seen._replace(sibling=None, forks=seen.forks[:1]),
+        lambda seen: seen._replace(sibling=seen.sibling._replace(told_parent_pid=1)),
+        lambda seen: seen._replace(forks=[*seen.forks[:2], (seen.sibling.maker_pid,) * 3]),
+    ],
+    "F2": [
+        lambda seen: seen._replace(before=(0, seen.pages)),
+        lambda seen: seen._replace(after=(0, seen.pages)),
+    ],
+    "F3": [
+        lambda seen: seen._replace(stranger=seen.stranger._replace(code=(0, 0))),
+        lambda seen: seen._replace(stranger=seen.stranger._replace(code=(700, 1))),
+    ],
+    "F4": [
+        lambda seen: seen._replace(shared_changed=False),
+        lambda seen: seen._replace(moved_bytes=0),
+    ],
+}

@@ -1,5 +1,11 @@
 """Ids that come twice, fall, are used while they are taken, or are told otherwise."""
 
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from kintro.concepts.counting import FIRST, expected
 from tests.kernel.doctored.change import first
 
 DOCTORED = {
@@ -41,4 +47,24 @@ DOCTORED = {
         lambda seen: seen._replace(here=seen.here._replace(returned={"getpid": 1, "getppid": 1})),
         lambda seen: seen._replace(inside=seen.inside._replace(returned={"getpid": 2, "getppid": 0})),
     ],
+}
+
+def from_the_start(seen: Any) -> Any:
+    """As if the counter began again where it once began."""
+    told = expected(seen.pid_max, seen.kept, 5 * seen.told, FIRST)
+    return seen._replace(told=told, given=told, wraps=[(a, b) for a, b in pairwise(told) if b < a])
+
+
+PLAIN = {
+    "I1": [
+        lambda seen: seen._replace(inside=None),
+        lambda seen: seen._replace(inside=seen.inside[:1]),
+    ],
+    "I2": [lambda seen: seen._replace(made=[one for one in seen.made if one.kind == "process"])],
+    "I3": [from_the_start],
+    "I4": [
+        lambda seen: seen._replace(traced=[]),
+        lambda seen: seen._replace(traced=seen.traced[1:]),
+    ],
+    "I5": [lambda seen: seen._replace(inside=None)],
 }

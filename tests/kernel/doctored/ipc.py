@@ -103,3 +103,30 @@ DOCTORED = {
     ]
     + [of("unix", waiting_bytes=0)],
 }
+
+PLAIN = {
+    "M1": [
+        of("packets", same_bytes=False),
+        of("packets", read=lambda read: [sum(read)]),
+    ],
+    "M2": [of(queue, taken=swapped) for queue in ("sysv", "posix")],
+    "M3": [
+        lambda seen: seen._replace(counted=seen.added),
+        of("speed", latency_ns=lambda kind_ns: kind_ns | {"shm-futex": min(kind_ns.values())}),
+    ],
+    "M4": [
+        of("asked", pending=[]),
+        of("asked", taken=[]),
+        of("asked", left=["SIGIO"]),
+    ],
+    "M5": [
+        lambda seen: seen._replace(posix_calls=1),
+        lambda seen: seen._replace(sysv_calls=1),
+    ],
+    "M6": [
+        of("unix", peer_pid=0),
+        of("tcp", peer_pid=1),
+        of("handed", holders=[]),
+        of("handed", holders_after=[]),
+    ],
+}

@@ -19,3 +19,16 @@ DOCTORED = {
         lambda seen: seen._replace(child=seen.child._replace(structs=seen.threads[0].structs)),
     ],
 }
+
+PLAIN = {
+    "P1": [
+        lambda seen: seen._replace(in_one_process=every(seen.in_one_process, inode=1)),
+        lambda seen: seen._replace(in_one_process=first(seen.in_one_process, start_time_ns=1)),
+        lambda seen: seen._replace(execs=0),
+    ],
+    "P2": [
+        lambda seen: seen._replace(kernel_thread=None),
+        lambda seen: seen._replace(kernel_thread=seen.threads[0]),
+        lambda seen: seen._replace(threads=every(seen.threads, times_run=0)),
+    ],
+}

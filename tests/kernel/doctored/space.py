@@ -36,3 +36,28 @@ DOCTORED = {
         lambda seen: seen._replace(refused=None),
     ],
 }
+
+PLAIN = {
+    "A1": [
+        lambda seen: seen._replace(vdso_bytes=0),
+        lambda seen: seen._replace(vdso_start=b"\x00\x00\x00\x00"),
+    ],
+    "A2": [
+        lambda seen: seen._replace(va_bits=64),
+        lambda seen: seen._replace(va_bits=None),
+        lambda seen: seen._replace(hole=seen.hole._replace(signal=0)),
+        lambda seen: seen._replace(hole_faults=1),
+        lambda seen: seen._replace(hole_faults=None, hole=seen.hole._replace(code=1)),
+    ],
+    "A3": [
+        lambda seen: seen._replace(min_addr=0),
+        lambda seen: seen._replace(bottom=seen.bottom | {"zero": None}),
+        lambda seen: seen._replace(bottom=seen.bottom | {"allowed": "EPERM"}),
+    ],
+    "A4": [
+        lambda seen: seen._replace(alike=0),
+        lambda seen: seen._replace(read_faults=0),
+        lambda seen: seen._replace(resident_bytes=(*seen.resident_bytes[:2], seen.mapped_bytes)),
+    ],
+    "A5": [lambda seen: seen._replace(permitted=None)],
+}

@@ -62,3 +62,18 @@ DOCTORED = {
         lambda seen: seen._replace(sleeper=seen.sleeper._replace(waits=[0] * len(seen.sleeper.waits))),
     ],
 }
+
+def no_cheaper(seen: Any) -> Any:
+    """Threads take the time of processes, as far as that can be told."""
+    apart = tuple(one._replace(more=one.more._replace(low_ns=-1.0)) for one in seen.report.apart)
+    return seen._replace(report=seen.report._replace(apart=apart))
+
+
+PLAIN = {
+    "C2": [lambda seen: seen._replace(beside=())],
+    "C3": [no_cheaper],
+    "C4": [
+        lambda seen: seen._replace(first=seen.first._replace(voluntary=1 << 20)),
+        lambda seen: seen._replace(sleeper=seen.sleeper._replace(voluntary=0)),
+    ],
+}

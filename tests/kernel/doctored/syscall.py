@@ -36,3 +36,12 @@ DOCTORED = {
         lambda seen: seen._replace(spans=[seen.spans[0]] * len(seen.spans)),
     ],
 }
+
+PLAIN = {
+    "S1": [
+        lambda seen: seen._replace(faults=0),
+        lambda seen: seen._replace(page_calls=seen.pages),
+        lambda seen: seen._replace(clock_entered=seen.clock_asked),
+    ],
+    "S2": [lambda seen: seen._replace(empty_ns=(0.0,))],
+}

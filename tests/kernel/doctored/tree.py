@@ -41,3 +41,24 @@ DOCTORED = {
         lambda seen: seen._replace(lost=1),
     ],
 }
+
+def with_one_root(seen: Any) -> Any:
+    """The kernel's threads are below init, too."""
+    processes = dict(seen.snapshot.processes)
+    processes[2] = processes[2]._replace(ppid=1)
+    return seen._replace(snapshot=seen.snapshot._replace(processes=processes))
+
+
+PLAIN = {
+    "T1": [with_one_root],
+    "T2": [
+        lambda seen: seen._replace(branches=first(seen.branches, own_parent=True)),
+        lambda seen: seen._replace(branches=first(seen.branches, parent_pid=2)),
+        lambda seen: seen._replace(idle_in_proc=True),
+    ],
+    "T3": [
+        lambda seen: seen._replace(subreaper=seen.subreaper._replace(reason="init")),
+        lambda seen: seen._replace(subreaper=seen.subreaper._replace(new_pid=1)),
+        lambda seen: seen._replace(thread=seen.thread._replace(told_pid=1)),
+    ],
+}
