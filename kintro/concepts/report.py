@@ -161,7 +161,7 @@ def _facts(results: Sequence[Result], around: Circumstances, own: Mapping[str, s
     found = {
         "kernel": around.kernel,
         "machine": own["cpus"].format(cpu=text.printable(around.cpu or around.machine), cpus=around.cpus),
-        "host": around.host,
+        "host": text.printable(around.host),
         "taken-at": around.taken_at,
         "duration": text.duration(sum(result.duration_ns for result in results)),
         "version": around.version,

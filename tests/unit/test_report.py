@@ -398,6 +398,13 @@ def test_a_process_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == f"kintro: no process {child}\n"
 
 
+def test_a_hostile_host() -> None:
+    """Its name may come from a network or a container."""
+    shape = concepts.report([HELD], 1, AROUND._replace(host="a\x1b[2J\u202eb"), "en")
+    told = "\n".join(report_text.heading(shape, 80, False))
+    assert "a\\x1b[2J\\u202eb" in told and told.replace("\n", "").isprintable()
+
+
 def test_hostile_names_are_those_of_the_other_pages() -> None:
     assert printable(layouts.HOSTILE[3]) in html.report(reports.hostile())
 
