@@ -100,9 +100,9 @@ def test_programs_that_have_one_inode_on_two_devices(tmp_path: Path) -> None:
             copied = f"mount -t tmpfs none $0 && cp $(command -v {name}) $0/program"
             line = f"{copied} && exec $0/program {arguments}"
             found.append(stack.enter_context(running(["unshare", "--mount", "sh", "-c", line, tmp_path])))
-        for process in found:
-            wait_for(lambda: os.readlink(f"/proc/{process.pid}/exe") == f"{tmp_path}/program", "a program")
-        assert len({os.stat(f"/proc/{process.pid}/exe").st_ino for process in found}) == 1
+        links = [f"/proc/{process.pid}/exe" for process in found]
+        wait_for(lambda: {os.readlink(link) for link in links} == {f"{tmp_path}/program"}, "both programs")
+        assert len({os.stat(link).st_ino for link in links}) == 1
         runs, code = (runner.run(one, found[0].pid).finding for one in runner.experiments(["P1", "F3"]))
     assert (runs.verdict, runs.facts["others"]) == ("holds", 0)
     assert (code.verdict, code.reason) == ("not-observed", "no-other")

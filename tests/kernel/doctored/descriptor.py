@@ -27,6 +27,7 @@ DOCTORED = {
     ],
 }
 
+
 def with_members(seen: Any, *known: Any) -> Any:
     """Every field is in the same members."""
     fields = tuple(field._replace(members=known) for field in seen.task.fields)

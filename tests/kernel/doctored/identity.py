@@ -49,6 +49,7 @@ DOCTORED = {
     ],
 }
 
+
 def from_the_start(seen: Any) -> Any:
     """As if the counter began again where it once began."""
     told = expected(seen.pid_max, seen.kept, 5 * seen.told, FIRST)

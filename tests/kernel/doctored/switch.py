@@ -63,6 +63,7 @@ DOCTORED = {
     ],
 }
 
+
 def no_cheaper(seen: Any) -> Any:
     """Threads take the time of processes, as far as that can be told."""
     apart = tuple(one._replace(more=one.more._replace(low_ns=-1.0)) for one in seen.report.apart)

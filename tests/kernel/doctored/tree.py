@@ -42,6 +42,7 @@ DOCTORED = {
     ],
 }
 
+
 def with_one_root(seen: Any) -> Any:
     """The kernel's threads are below init, too."""
     processes = dict(seen.snapshot.processes)
