@@ -10,10 +10,11 @@ import time
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import channel, inventory, picture
+from kintro.concepts.ipc_sight import channel, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import cost_ipc, ipc
+from kintro.observers.ipc import read_inventory
 from kintro.observers.ipc_records import Channel
 from kintro.observers.memory_diff import Compared, diff
 from kintro.shapes import Bar, Bars, Graph
@@ -86,7 +87,7 @@ def _both() -> Both:
         os.close(memory)
         a.step()
         same = b.step() == data
-        found = inventory()
+        found = read_inventory()
         one = channel(found, "memfd", lambda other: other.id.endswith(f":{inode}"))
         told = sorted(end.pid for end in one.endpoints if end.role == "mapped read-write")
         same_frames = other_frames = None
@@ -213,7 +214,7 @@ class Same(NamedTuple):
 
 
 def observe_on(pid: int) -> Same:
-    found = ipc.of_kinds(ipc.of_process(inventory(), pid), SHARED)
+    found = ipc.of_kinds(ipc.of_process(read_inventory(), pid), SHARED)
     joining = [one for one in found.channels if one.is_between and _mappers(one) > {pid}]
     if not joining:
         raise NotObserved("has-none", on_pid=pid, kinds=", ".join(SHARED))

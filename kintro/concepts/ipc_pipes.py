@@ -13,7 +13,6 @@ from kintro.concepts.ipc_sight import (
     channel,
     ends,
     holdings,
-    inventory,
     judge_held,
     may_trace,
     ours,
@@ -22,6 +21,7 @@ from kintro.concepts.ipc_sight import (
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import calls
+from kintro.observers.ipc import read_inventory
 from kintro.shapes import Graph
 
 MESSAGES, SIZE_MAX = (8, 15), 250  # one page holds them all, and as packets 16 do; every pipe has so much
@@ -71,7 +71,7 @@ def _passed(flags: int, size: int) -> Passed:
         for end in pipe:
             os.close(end)
         wrote = writer.step()
-        found = inventory()
+        found = read_inventory()
         one = channel(found, "pipe", lambda pipe: pipe.id == str(inode))
         parts = reader.step()
         return Passed(

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import End, channel, ends, holdings, inventory, judge_held, picture
+from kintro.concepts.ipc_sight import End, channel, ends, holdings, judge_held, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
+from kintro.observers.ipc import read_inventory
 from kintro.observers.ipc_records import Channel, Inventory
 from kintro.shapes import Graph
 
@@ -138,7 +139,7 @@ class _Used(NamedTuple):
 def _use(sender: Actor, taker: Actor, who: list[End], sent: list[Message], kind: str, identity: str) -> _Used:
     sender.step()
     taker.step()
-    found = inventory()
+    found = read_inventory()
     one = channel(found, kind, lambda queue: queue.id == identity)
     told = one.messages, one.bytes
     queue = Queue(sorted(who, key=str), ends(one), *told, sent, taker.step(), taker.step())

@@ -17,7 +17,6 @@ from kintro.concepts.ipc_sight import (
     channel,
     ends,
     holdings,
-    inventory,
     judge_held,
     may_trace,
     ours,
@@ -26,6 +25,7 @@ from kintro.concepts.ipc_sight import (
 from kintro.concepts.scene import STEP_S, Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import switches, syscalls
+from kintro.observers.ipc import read_inventory
 from kintro.observers.ipc_records import Channel, Inventory
 from kintro.shapes import Bar, Bars, Graph
 from kintro.sources.filters import Filters
@@ -188,12 +188,12 @@ def _waiting() -> Waiting:
         waiter.step()
         waiter.go_on()
         deadline = time.monotonic() + STEP_S
-        while not (before := _set(inventory(), ids[0])).facts["waiting"] and time.monotonic() < deadline:
+        while not (before := _set(read_inventory(), ids[0])).facts["waiting"] and time.monotonic() < deadline:
             time.sleep(0.001)
         early = log.read() != b""
         poster.step()
         waiter.told()
-        found = inventory()
+        found = read_inventory()
         after = _set(found, ids[0])
         who: list[End] = [(actor.pid, None, "last operator") for actor in (waiter, poster)]
         waiting = before.facts["waiting"] or 0, after.facts["waiting"] or 0

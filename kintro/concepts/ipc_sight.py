@@ -18,18 +18,6 @@ from kintro.sources.filters import Filters
 End = tuple[int, int | None, str]  # pid, descriptor, role
 
 
-def require_own_proc() -> None:
-    """NotObserved where /proc is that of another pid namespace than ours."""
-    if os.readlink("/proc/self") != str(os.getpid()):
-        raise NotObserved("other-proc")
-
-
-def inventory() -> Inventory:
-    """All channels. NotObserved as `require_own_proc`."""
-    require_own_proc()
-    return ipc.read_inventory()
-
-
 def channel(found: Inventory, kind: str, of: Callable[[Channel], bool]) -> Channel:
     """The one of a kind for which `of` is true. NotObserved if it is not there."""
     for one in found.channels:
@@ -76,7 +64,7 @@ def holdings(*kinds: str) -> Callable[[int], Held]:
 
 
 def _held(kinds: tuple[str, ...], pid: int) -> Held:
-    found = ipc.of_kinds(ipc.of_process(inventory(), pid), kinds)
+    found = ipc.of_kinds(ipc.of_process(ipc.read_inventory(), pid), kinds)
     channels = found.channels
     if not channels:
         raise NotObserved("has-none", on_pid=pid, kinds=", ".join(kinds))

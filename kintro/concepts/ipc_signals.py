@@ -21,10 +21,11 @@ from collections import Counter
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import channel, inventory, may_trace, ours, require_own_proc
+from kintro.concepts.ipc_sight import channel, may_trace, ours
 from kintro.concepts.scene import STEP_S, Actor, Play
 from kintro.concepts.words import Value
 from kintro.observers import calls, syscalls
+from kintro.observers.ipc import read_inventory
 from kintro.renderers import text
 from kintro.shapes import Bar, Bars
 from kintro.sources import c_loop
@@ -184,15 +185,16 @@ def _asked() -> Asked:
         receiver.step()
         os.kill(receiver.pid, signal.SIGUSR1)
         theirs.send(b"!")  # of which the kernel makes the other signal
-        before = channel(inventory(), "signal", lambda one: one.id == str(receiver.pid))
+        before = channel(read_inventory(), "signal", lambda one: one.id == str(receiver.pid))
         taken = receiver.step()
-        after = [one for one in inventory().channels if (one.kind, one.id) == ("signal", str(receiver.pid))]
+        after = [
+            one for one in read_inventory().channels if (one.kind, one.id) == ("signal", str(receiver.pid))
+        ]
         left = [name for one in after for name in one.facts["signals"]]
         return Asked(sorted(before.facts["signals"]), taken, left)
 
 
 def observe_signals() -> Signals:
-    require_own_proc()
     return Signals(_struck(), _asked())
 
 
@@ -252,7 +254,6 @@ class Prepared(NamedTuple):
 
 
 def observe_on(pid: int) -> Prepared:
-    require_own_proc()
     status = read_status(pid)
     caught, blocked = status.signals_caught or 0, status.signals_blocked or 0
     if not caught & ~blocked:

@@ -9,9 +9,10 @@ import struct
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.ipc_sight import End, channel, ends, holdings, inventory, judge_held, picture
+from kintro.concepts.ipc_sight import End, channel, ends, holdings, judge_held, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
+from kintro.observers.ipc import read_inventory
 from kintro.observers.ipc_records import Channel, Inventory
 from kintro.shapes import Graph
 
@@ -94,7 +95,7 @@ def _pair(listener: socket.socket, kind: str) -> _Pair:
         inodes = {str(served[0]), str(asked[0])}
         for actor in (client, server):
             actor.step()
-        found = inventory()
+        found = read_inventory()
         one = channel(found, kind, lambda other: set(other.id.split("-")) == inodes)
         who: list[End] = [(server.pid, served[1], "server"), (client.pid, asked[1], "client")]
         same_forth, same_back = server.step() == forth, client.step() == back
@@ -113,10 +114,10 @@ def _pair(listener: socket.socket, kind: str) -> _Pair:
 
 def _handed(client: Actor, server: Actor) -> Handed:
     inode = client.step()
-    before = inventory()
+    before = read_inventory()
     client.step()
     server.step()
-    return Handed(inode, _readers(before, inode), _readers(inventory(), inode))
+    return Handed(inode, _readers(before, inode), _readers(read_inventory(), inode))
 
 
 def _readers(found: Inventory, inode: int) -> list[int]:

@@ -62,9 +62,7 @@ def _gets(threads: int) -> Play:
         def ask() -> None:
             ready.wait()
             asked.wait()
-            held.extend(
-                os.open(os.devnull, os.O_RDONLY) for _ in range(300)
-            )  # more than a new process has slots for
+            held.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(FILES))
             held.append(mmap.mmap(-1, random.randint(1000, 2000) * mmap.PAGESIZE))
             os.umask(0o077 ^ os.umask(0))
             done.set()

@@ -37,7 +37,7 @@ def play(stage: Stage) -> Iterator[str]:
 
 
 def _kill(pid: int, parent: int) -> None:
-    """A child of the program, and nobody else: that is the student's, and may name anybody to a root's kintro."""
+    """A child of the program, and nobody else: a student's program may name anybody to a root's kintro."""
     fd = os.pidfd_open(pid)
     try:
         if read_stat(pid).ppid != parent:
