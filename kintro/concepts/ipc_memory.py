@@ -165,6 +165,7 @@ def judge_memory(seen: Shared) -> Finding:
         "other_frames": both.other_frames,
         "same_bytes": both.same_bytes,
         "memory_latency_ns": latency[0][1],
+        "memory_latency_kind": latency[0][0],
         "other_latency_ns": latency[1][1],
         "other_latency_kind": latency[1][0],
         "woken_latency_ns": speed.latency_ns.get("shm-futex"),
