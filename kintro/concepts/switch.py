@@ -81,6 +81,9 @@ def observe_shared() -> Shared:
             used_ns.update({actor.pid: actor.told() for actor in actors})
 
         found = switches_turns.record(during=work)
+    lost = found.lost + found.account.lost
+    if lost:
+        raise NotObserved("events-lost", lost=lost)
     pids = [actor.pid for actor in actors]
     return Shared(
         cpu,
@@ -89,7 +92,7 @@ def observe_shared() -> Shared:
         _stretches(found),
         used_ns,
         found.end_ns - found.begin_ns,
-        found.lost + found.account.lost,
+        lost,
         switches_turns.timeline(found, {cpu}),
     )
 
