@@ -59,7 +59,7 @@ def from_the_start(seen: Any) -> Any:
 PLAIN = {
     "I1": [
         lambda seen: seen._replace(inside=None),
-        lambda seen: seen._replace(inside=seen.inside[:1]),
+        lambda seen: seen._replace(inside=seen.inside._replace(ns_pids=seen.inside.ns_pids[:1])),
     ],
     "I2": [lambda seen: seen._replace(made=[one for one in seen.made if one.kind == "process"])],
     "I3": [from_the_start],
