@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, NotObserved, Picture, judged
 from kintro.concepts.family import existing, init_of_namespace
-from kintro.concepts.scene import Actor, Play, require_host_pids
+from kintro.concepts.scene import Actor, Play, require_all, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle
 from kintro.observers.lifecycle_records import Fork
@@ -172,6 +172,7 @@ def observe_round() -> Round:
             ids = Allocation(None, lambda fork: fork.ns_pid, lambda: pid_max, None)
             events = list(ids.events(run))
             lost = run.summary.lost
+    require_all(lost)
     told, living = inside[0]
     given = [event.id for event in events if isinstance(event, Given)]
     wraps = [(event.after, event.id) for event in events if isinstance(event, Wrap)]

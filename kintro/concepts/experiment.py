@@ -31,6 +31,9 @@ class Finding(NamedTuple):
     reason: str = ""  # why it was not observed: a term of the concept's words, with {names} of facts
 
 
+EVENTS_LOST = "events-lost"  # the reason of a NotObserved where it may be otherwise the next time
+
+
 class NotObserved(Exception):
     """Raised by `observe` where a situation cannot be made or seen here."""
 

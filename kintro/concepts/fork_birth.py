@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kintro.concepts.experiment import Finding, Picture, judged
 from kintro.concepts.family import WAIT_S
-from kintro.concepts.scene import Actor, Play, require_host_pids
+from kintro.concepts.scene import Actor, Play, require_all, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle, lifecycle_text
 from kintro.observers.lifecycle_records import Fork
@@ -84,6 +84,7 @@ def observe_birth() -> Born:
 
     with lifecycle.trace(filters=Filters(pid=os.getpid()), during=fork) as run:
         events = list(run)
+        require_all(run.summary.lost)
         forks = [(event.creator_pid, event.ppid, event.pid) for event in events if isinstance(event, Fork)]
         shown = lifecycle_text.tree(lifecycle_text.processes(events))
         return Born(os.getpid(), *told[0], siblings[0], forks, run.summary.lost, shown)

@@ -19,7 +19,7 @@ from kintro.concepts.family import (
     survivor,
     wait_until,
 )
-from kintro.concepts.scene import Actor, Play, require_host_pids
+from kintro.concepts.scene import Actor, Play, require_all, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import lifecycle, lifecycle_text
 from kintro.observers.lifecycle_records import Event, Fork, Reparent
@@ -121,6 +121,7 @@ def observe_handover() -> Handovers:
         with lifecycle.trace(filters=Filters(pid=os.getpid()), during=act) as run:
             events = list(run)
             lost = run.summary.lost
+    require_all(lost)
     plain, namespace, subreaper, thread = (found(events, *one) for one in zip(heads, answers))
     shown = lifecycle_text.tree(lifecycle_text.processes(events))
     return Handovers(plain, namespace, subreaper, thread, lost, shown)

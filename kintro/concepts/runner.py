@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kintro.concepts.experiment import Experiment, Finding, NotObserved
+from kintro.concepts.experiment import EVENTS_LOST, Experiment, Finding, NotObserved
 from kintro.concepts.scene import die_with_parent
 from kintro.concepts.words import CONCEPTS, Claim, Value, claims
 from kintro.errors import EX_NOPERM, KintroError
@@ -24,6 +24,7 @@ from kintro.errors import EX_NOPERM, KintroError
 DEADLINE_S = 30.0
 _CLONE_NEWIPC = 0x08000000  # include/uapi/linux/sched.h
 _POLL_S = 0.1
+_TRIES = 3
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -126,7 +127,7 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
     if not _proc_is_ours():
         return _unseen("other-proc")
     try:
-        return judge(observe())
+        return judge(_observed(observe))
     except NotObserved as unseen:
         return _unseen(unseen.reason, **unseen.facts)
     except KintroError as error:
@@ -135,6 +136,17 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
         return _unseen("failed", message=str(error))
     except Exception as error:
         return _unseen("bug", message=f"{type(error).__name__}: {error}")
+
+
+def _observed(observe: Callable[[], Any]) -> Any:
+    """What is observed; some more times if events were lost."""
+    for _ in range(_TRIES - 1):
+        try:
+            return observe()
+        except NotObserved as unseen:
+            if unseen.reason != EVENTS_LOST:
+                raise
+    return observe()
 
 
 def _proc_is_ours() -> bool:

@@ -11,7 +11,7 @@ from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from kintro.concepts.experiment import NotObserved
+from kintro.concepts.experiment import EVENTS_LOST, NotObserved
 from kintro.errors import EX_UNAVAILABLE, KintroError
 from kintro.sources import host
 
@@ -95,6 +95,12 @@ def require_host_pids() -> None:
     """Where pids are not those of the kernel's events and records, nothing is observed."""
     if not host.in_initial_pid_namespace():
         raise NotObserved("container")
+
+
+def require_all(lost: int | None, complete: bool | None = True) -> None:
+    """Events that were lost may be those that matter: nothing is concluded from the others."""
+    if lost or complete is False:
+        raise NotObserved(EVENTS_LOST, lost=lost)
 
 
 def drop_rights(user: int = NOBODY) -> None:

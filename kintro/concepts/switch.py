@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from kintro.concepts import switch_cost, switch_scheduler
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.scene import Actor, Play, require_host_pids
+from kintro.concepts.scene import Actor, Play, require_all, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import switches_turns
 from kintro.observers.switches_records import Turn
@@ -82,8 +82,7 @@ def observe_shared() -> Shared:
 
         found = switches_turns.record(during=work)
     lost = found.lost + found.account.lost
-    if lost:
-        raise NotObserved("events-lost", lost=lost)
+    require_all(lost)
     pids = [actor.pid for actor in actors]
     return Shared(
         cpu,
@@ -199,13 +198,14 @@ def observe_visited(pid: int) -> Visited:
     if not os.path.exists(host.ROOT / f"proc/{pid}"):
         raise NotObserved("gone")
     found = switches_turns.record(LOOK_S)
+    lost = found.lost + found.account.lost
+    require_all(lost)
     own = [turn for turn in found.turns if found.names[turn.slot].pid == pid]
     if not own:
         raise NotObserved("quiet", duration_ns=found.end_ns - found.begin_ns)
     cpus = {turn.cpu for turn in own}
     turns = [turn for turn in _stretches(found) if turn.cpu in cpus]
     timeline = switches_turns.timeline(found, cpus)
-    lost = found.lost + found.account.lost
     return Visited(turns, len(own), tuple(sorted(cpus)), found.end_ns - found.begin_ns, lost, timeline)
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.scene import Actor, Play, require_host_pids
+from kintro.concepts.scene import Actor, Play, require_all, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import switches
 from kintro.observers.buckets import bounds_ns
@@ -70,6 +70,7 @@ def observe_ruled() -> Ruled:
                 actor.told()
 
         found = switches.count(filters=Filters(pid=os.getpid()), during=work)
+    require_all(found.lost)
     by_tid = {task.name.tid: task for task in found.tasks.values()}
     first, nicer, sleeper = (by_tid[actor.pid] for actor in actors)
     return Ruled(nice, first, nicer, sleeper, found.duration_ns, found.complete)
@@ -140,6 +141,7 @@ def histogram(buckets: Sequence[int]) -> Bars:
 def observe_ruled_of(pid: int) -> Account:
     require_host_pids()
     found = switches.count(filters=Filters(pid=pid), duration_s=LOOK_S)
+    require_all(found.lost)
     if not found.switches:
         raise NotObserved("quiet", duration_ns=found.duration_ns)
     return found

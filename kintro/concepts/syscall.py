@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from kintro.concepts import syscall_cost
 from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture, judged
-from kintro.concepts.scene import Actor, Play, require_host_pids
+from kintro.concepts.scene import Actor, Play, require_all, require_host_pids
 from kintro.concepts.words import Value
 from kintro.observers import calls, syscalls
 from kintro.observers.calls import Seen
@@ -75,6 +75,7 @@ def observe_entered() -> Entered:
         with calls.trace(filters=filters, during=lambda: faults.append(actor.step())) as run:
             own = [seen for seen in run if seen.call.pid == actor.pid]
             complete = run.summary.complete
+            require_all(run.summary.lost, complete)
     asked_ns = [seen.call.ts_ns for seen in own if seen.name == "getrusage"]  # before and after the pages
     into, out = files
     picked: dict[str, list[Seen]] = {
@@ -124,6 +125,7 @@ def judge_entered(seen: Entered) -> Finding:
 def observe_calls_of(pid: int) -> Account:
     require_host_pids()
     found = syscalls.count(filters=Filters(pid=pid), duration_s=LOOK_S)
+    require_all(found.lost, found.complete)
     if not found.calls:
         raise NotObserved("quiet", duration_ns=found.duration_ns)
     return found
@@ -190,6 +192,7 @@ def _work() -> Play:
 
 def _part(pid: int, step: Callable[[], Any]) -> Part:
     found = syscalls.count(filters=Filters(pid=pid, follow=False), during=step)
+    require_all(found.lost, found.complete)
     process = next(process for process in found.processes if process.key.pid == pid)
     return Part(process.utime_ns, process.stime_ns, found.calls, dict(found.levels), found.complete)
 

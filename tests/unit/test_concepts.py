@@ -110,6 +110,19 @@ def test_what_fails_is_not_observed(error: Exception, reason: str) -> None:
     words.filled(words.common()[reason].en, found.facts)
 
 
+def test_where_events_were_lost_it_is_tried_again() -> None:
+    tries: list[int] = []
+
+    def observe() -> int:
+        tries.append(1)
+        scene.require_all(2 if len(tries) < 3 else 0)
+        return 7
+
+    assert finding(observe).verdict == "holds"
+    found = finding(lambda: scene.require_all(2))
+    assert (found.verdict, found.reason, found.facts) == ("not-observed", "events-lost", {"lost": 2})
+
+
 def test_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "DEADLINE_S", 0.3)
     assert finding(lambda: time.sleep(60)).reason == "deadline"
