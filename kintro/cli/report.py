@@ -15,6 +15,7 @@ from kintro.concepts import words
 from kintro.errors import EX_NOINPUT, EX_SOFTWARE, EX_UNAVAILABLE, KintroError
 
 if TYPE_CHECKING:
+    from kintro.cli.output import Output
     from kintro.concepts.report import Circumstances
     from kintro.concepts.runner import Result
     from kintro.shapes import Report
@@ -70,10 +71,17 @@ def language(environment: Mapping[str, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     files = args.html is not None or args.markdown is not None
-    tracing.refuse({"-o is for the text or for --json": args.output is not None and files and not args.json})
+    written = [os.path.realpath(path) if path != "-" else path for _, path in _files(args)]
+    tracing.refuse(
+        {
+            "-o is for the text or for --json": args.output is not None and files and not args.json,
+            "each of --html, --markdown and --json needs a file of its own": len(set(written)) < len(written),
+        }
+    )
     spoken = args.lang or language(os.environ)
     around = _around(args.on)
     results: list[Result] = []
+    outputs = _outputs(args) if args.json or files else {}
     with Signals() as signals:
         from kintro.concepts import report, runner
 
@@ -81,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         found = _with_progress(runner.run_all(args.names, args.on, _Ended(signals)), wanted)
         if args.json or files:
             results += found
-            _write(args, results, report.report(results, wanted, around, spoken), around, spoken)
+            _write(outputs, results, report.report(results, wanted, around, spoken), around, spoken)
         else:
             _print(args, found, results, wanted, around, spoken)
     return max((FAILURES[r.finding.reason] for r in results if r.finding.reason in FAILURES), default=0)
@@ -140,23 +148,36 @@ def _with_progress(found: Iterator[Result], wanted: int) -> Iterator[Result]:
         yield result
 
 
-def _write(
-    args: argparse.Namespace, results: list[Result], whole: Report, around: Circumstances, spoken: str
-) -> None:
+def _files(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """What is written at the end, and where: `-` is standard output."""
+    wanted = (
+        ("html", args.html),
+        ("markdown", args.markdown),
+        ("json", (args.output or "-") if args.json else None),
+    )
+    return [(kind, path) for kind, path in wanted if path is not None]
+
+
+def _outputs(args: argparse.Namespace) -> dict[str, Output]:
+    """Opened before anything is tried, which takes long; until then what they held is kept. KintroError (74)."""
     from kintro.cli.output import Output
+
+    return {kind: Output(path, keeping=True) for kind, path in _files(args)}
+
+
+def _write(
+    outputs: Mapping[str, Output], results: list[Result], whole: Report, around: Circumstances, spoken: str
+) -> None:
     from kintro.concepts import report
     from kintro.renderers import html, jsonl, markdown
 
-    made = []
-    if args.html is not None:
-        made.append((args.html, html.report(whole)))
-    if args.markdown is not None:
-        made.append((args.markdown, markdown.report(whole)))
-    if args.json:
-        made.append((args.output, jsonl.line(report.as_json(results, around, spoken))))
-    for path, text in made:
-        output = Output(path)
-        output.line(text.rstrip("\n"))
+    made = {
+        "html": lambda: html.report(whole),
+        "markdown": lambda: markdown.report(whole),
+        "json": lambda: jsonl.line(report.as_json(results, around, spoken)),
+    }
+    for kind, output in outputs.items():
+        output.line(made[kind]().rstrip("\n"))
         output.flush()
         if output.error is not None:
             raise output.error

@@ -373,3 +373,6 @@ def test_hostile_names_are_those_of_the_other_pages() -> None:
 def test_what_does_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--html", "a", "-o", "b"]) == EX_USAGE
     assert "-o is for the text or for --json" in capsys.readouterr().err
+    for together in (["--html", "a", "--markdown", "./a"], ["--html", "-", "--json"]):
+        assert main(["report", *together]) == EX_USAGE
+        assert "a file of its own" in capsys.readouterr().err
