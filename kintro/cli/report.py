@@ -57,9 +57,11 @@ def names() -> tuple[str, ...]:
 
 
 def _name(text: str) -> str:
-    if text not in names():
+    """Capital letters or small ones: no two names differ by that only."""
+    found = [name for name in names() if name.casefold() == text.casefold()]
+    if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names())}")
-    return text
+    return found[0]
 
 
 def language(environment: Mapping[str, str]) -> str:

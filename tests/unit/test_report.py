@@ -324,6 +324,13 @@ def test_an_unknown_claim_is_told_with_those_there_are(capsys: pytest.CaptureFix
     assert all(name in told for name in (*words.CONCEPTS, *words.claims()))
 
 
+def test_names_in_small_and_capital_letters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len({name.casefold() for name in report.names()}) == len(report.names())
+    assert main(["report", "t1", "Identity", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [claim["id"] for claim in told["claims"]] == ["T1", "I1", "I2", "I3", "I4", "I5"]
+
+
 def test_a_shell_completes_ids(capsys: pytest.CaptureFixture[str]) -> None:
     for shell in ("bash", "zsh"):
         assert main(["completion", shell]) == 0
