@@ -94,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
             _write(outputs, results, report.report(results, wanted, around, spoken), around, spoken)
         else:
             _print(args, found, results, wanted, around, spoken)
-    return max((FAILURES[r.finding.reason] for r in results if r.finding.reason in FAILURES), default=0)
+    failures = FAILURES if args.on is None else FAILURES | {"ended": EX_NOINPUT}
+    return max((failures.get(result.finding.reason, 0) for result in results), default=0)
 
 
 class _Ended:

@@ -185,7 +185,7 @@ class Visited(NamedTuple):
 def observe_visited(pid: int) -> Visited:
     require_host_pids()
     if not os.path.exists(host.ROOT / f"proc/{pid}"):
-        raise NotObserved("gone")
+        raise NotObserved("ended", pid=pid)
     found = switches_turns.record(LOOK_S)
     own = [turn for turn in found.turns if found.names[turn.slot].pid == pid]
     if not own:

@@ -108,6 +108,20 @@ def test_of_a_running_process() -> None:
         assert bool(claim["seen"]) != bool(claim["reason"])
 
 
+def test_of_a_process_that_ends_meanwhile() -> None:
+    with running(["sleep", "60"]) as sleeper:
+        command = [KINTRO, "report", "--on", str(sleeper.pid), "--json", "--lang", "en"]
+        with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            wait_for(lambda: psutil.Process(process.pid).children(), "the first experiment")
+            sleeper.terminate()
+            sleeper.wait()
+            out, err = process.communicate(timeout=200)
+    assert (process.returncode, err) == (66, b"")
+    reasons = {claim["reason"] for claim in claims(out).values()}
+    assert f"process {sleeper.pid} has ended" in reasons
+    assert not any(reason and "could not be done" in reason for reason in reasons)
+
+
 def test_nothing_in_the_way_of_an_old_file(tmp_path: Path) -> None:
     done = kintro("report", "F1", "--html", tmp_path / "none" / "r.html")
     assert done.returncode == 74
