@@ -12,7 +12,7 @@ from kintro.cli.output import as_calling_user
 from kintro.concepts.words import filled
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 from kintro.labs import catalogue, session, state, words
-from kintro.labs.lab import CHOICE, YES_NO, Answer, Question, Step, Words, is_answer, parsed
+from kintro.labs.lab import CHOICE, YES_NO, Answer, Question, Step, Words, is_answer, parsed, traces
 from kintro.labs.session import Session
 from kintro.labs.stage import Stage
 from kintro.renderers import terminal
@@ -135,6 +135,8 @@ class Dialogue:
             self.say(self.own["second"])
             for command in step.commands:
                 self._output.line(f"    {filled(command, stage.shown)}")
+        if any(map(traces, step.commands)):
+            self.say(self.own["tracing"])
 
     def _ask_all(
         self,

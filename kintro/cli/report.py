@@ -162,7 +162,7 @@ def _files(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _outputs(args: argparse.Namespace) -> dict[str, Output]:
-    """Opened before anything is tried, which takes long; until then what they held is kept. KintroError (74)."""
+    """Opened before anything is tried, which takes long, and not emptied before the end. KintroError (74)."""
     from kintro.cli.output import Output
 
     return {kind: Output(path, keeping=True) for kind, path in _files(args)}

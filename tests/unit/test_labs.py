@@ -27,6 +27,7 @@ from kintro.labs.lab import (
     is_right,
     parsed,
     told,
+    traces,
 )
 from kintro.labs.session import Session
 from kintro.labs.stage import PROGRAMS
@@ -85,7 +86,10 @@ def test_commands_of_a_lab_are_kintros(name: str) -> None:
         for command in step.commands:
             line = re.sub(r"{\w+}", "1234", command).removeprefix("sudo ").split()
             if line[0] == "kintro":
-                whole.parse_args(line[1:])
+                parsed_line = whole.parse_args(line[1:])
+                on_and_on = hasattr(parsed_line, "duration") and not parsed_line.duration
+                on_and_on = on_and_on and getattr(parsed_line, "watch", True)
+                assert traces(command) == on_and_on
             else:
                 assert line[0] in ("kill", "cat")
 
