@@ -24,7 +24,7 @@ from kintro.concepts.runner import Result
 from kintro.errors import EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE
 from kintro.renderers import html, jsonl, markdown, report_text
 from kintro.renderers.text import cells, printable, wrap
-from kintro.shapes import Band, Bar, Bars, Layout, Report, Share, Table
+from kintro.shapes import Band, Bar, Bars, Cell, Column, Layout, Report, Share, Table, Tree, TreeRow
 
 REPO = Path(__file__).resolve().parents[2]
 AROUND = Circumstances("Linux 6.1", "a-host", "x86_64", None, 2, "2026-01-02T03:04:05+00:00", "0.1.0")
@@ -201,6 +201,20 @@ def test_markdown() -> None:
     assert "| size\\_bytes | 4 KiB |" in text and "a-host" not in text
     assert "*Why it was not observed:* the experiment did not come to an end within 30 s" in text
     assert "\nsudo kintro report F1\n" in text
+
+
+def test_a_small_tree_in_markdown() -> None:
+    rows = (("0", "sh (1)", False), ("1", "cat (2)", False), ("1", "```", True), ("2", "ls (4)", True))
+    tree = Tree(
+        (Column("S", 1),),
+        "PROCESS",
+        tuple(TreeRow(int(d), last, (Cell("R"),), label) for d, label, last in rows),
+    )
+    text = markdown.report(of(result(Finding("holds", FACTS, (Picture(CAPTION, tree),)))))
+    assert text.count("\n```\n") == 4  # of the tree and of the commands
+    assert "    S PROCESS\n    R sh (1)\n    R ├─ cat (2)\n    R └─ ```\n    R    └─ ls (4)\n```" in text
+    many = tree._replace(rows=tree.rows * 5)
+    assert "├─" not in markdown.report(of(result(Finding("holds", FACTS, (Picture(CAPTION, many),)))))
 
 
 @pytest.mark.parametrize("language", words.LANGUAGES)
