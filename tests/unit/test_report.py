@@ -74,6 +74,7 @@ def test_what_is_told_of_a_claim() -> None:
 def test_what_was_not_observed_has_a_reason_and_nothing_seen() -> None:
     told = concepts.account(UNSEEN, "en")
     assert (told.seen, told.reason) == ("", "the experiment did not come to an end within 30 s")
+    assert told.nuance == "" and words.claims()["F2"].nuance.en not in html.report(of(UNSEEN))
     assert concepts.account(UNSEEN, "zh").reason == "实验未能在 30 秒内结束"
 
 
@@ -171,7 +172,7 @@ def test_json() -> None:
     [picture] = [part for part in held["evidence"] if part["type"] == "picture"]
     assert picture["shape"] == "table"
     assert picture["data"] == {"columns": [term(FACT).en, "some"], "rows": [[FACT, "1"]]}
-    assert (held["reason"], unseen["seen"]) == (None, None)
+    assert (held["reason"], unseen["seen"], unseen["nuance"]) == (None, None, None)
     assert "30 s" in unseen["reason"] and held["duration_ns"] == 1_234_567
     assert held["commands"] and held["nuance"] and held["verdict"] == "holds"
 
