@@ -1,4 +1,4 @@
-"""The page of a lab sheet, in a real browser: it is read, filled in and printed, in any width, light and dark."""
+"""The page of a lab sheet, in a real browser: it is read, filled in and printed, light and dark."""
 
 from __future__ import annotations
 
