@@ -99,7 +99,8 @@ class Dialogue:
         self.say(filled(self._in(said.situation), stage.shown))
         self.say(self.own["program"])
         self._output.line(f"    {printable(str(stage.source))}")
-        self.say(self.own["later"])
+        if self._answers is None:
+            self.say(self.own["later"])
 
     def finish(self, begun: Session) -> Session:
         """Asks for the observations that are missing, and keeps the session."""
@@ -114,7 +115,8 @@ class Dialogue:
         elif self._quiet:
             hint = "leave out --json to be asked, or give --answers FILE"
             raise KintroError(f"answers of the lab {begun.lab} are missing", hint, EX_USAGE)
-        self.say(self.own["later"])
+        if self._answers is None:
+            self.say(self.own["later"])
         found = self._ask_all("observations", missing, begun.shown)
         done = begun._replace(observations={**begun.observations, **found})
         with as_calling_user():

@@ -378,11 +378,14 @@ def test_files_of_answers(own_state: Path, tmp_path: Path, text: str, message: s
     assert raised.value.exit_code == 66
 
 
-def test_answers_as_one_would_type_them(own_state: Path, tmp_path: Path) -> None:
+def test_answers_as_one_would_type_them(
+    own_state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state.keep(own_state, zombie())
     path = tmp_path / "answers.json"
     path.write_text('{"observations": {"zombies": "5", "code": 1, "killed": "no", "left": "2"}}')
     assert run_lab("check", "zombie", "--answers", str(path)) == 0
+    assert "empty answer" not in capsys.readouterr().out  # nobody is asked
     [kept] = state.read(own_state)
     assert kept.session.observations == RIGHT
     with pytest.raises(KintroError, match="has been answered"):
