@@ -91,7 +91,11 @@ def _start(args: argparse.Namespace, spoken: str) -> int:
     output = Output()
     answers = _answers(args.answers) if args.answers is not None else None
     dialogue = Dialogue(output, spoken, answers, _student())
-    session = dialogue.play(args.lab)
+    try:
+        session = dialogue.play(args.lab)
+    except KeyboardInterrupt:
+        dialogue.left(args.lab)
+        raise
     if dialogue.missing(session):
         dialogue.say(dialogue.own["open"].format(lab=args.lab))
     else:

@@ -12,7 +12,7 @@ from kintro.cli.output import as_calling_user
 from kintro.concepts.words import filled
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, KintroError
 from kintro.labs import catalogue, session, state, words
-from kintro.labs.lab import CHOICE, YES_NO, Answer, Question, Step, Words, is_answer, parsed
+from kintro.labs.lab import CHOICE, NUMBER, YES_NO, Answer, Question, Step, Words, is_answer, parsed, traces
 from kintro.labs.session import Session
 from kintro.labs.stage import Stage
 from kintro.renderers import terminal
@@ -38,6 +38,7 @@ class Dialogue:
     ) -> None:
         self._output, self._language, self._answers, self._asked = output, language, answers, asked
         self._quiet = quiet
+        self._begun = self._kept = False  # the situation; a session of it
         self._width = min(output.width or WIDTH, LINE_MAX)
         self.own = words.spoken(language)
 
@@ -63,6 +64,7 @@ class Dialogue:
             )
             for number, step in enumerate(lab.play(stage), 1):
                 if number == 1:
+                    self._begun = True
                     self._situation(said, stage)
                 self._step(number, said.steps[step], stage)
                 asked = [question for question in said.observations if question.step == step]
@@ -83,13 +85,22 @@ class Dialogue:
         if not session.unrecorded(words.of_lab(done.lab), done.facts):
             with as_calling_user():
                 state.keep(path, done)
+            self._kept = True
+
+    def left(self, name: str) -> None:
+        """Says what becomes of a lab that its student has left."""
+        if self._begun:
+            self._output.line("")
+            self.say(self.own["open" if self._kept else "left"].format(lab=name))
+            self._output.flush()
 
     def _situation(self, said: Words, stage: Stage) -> None:
         self._title(self.own["situation"])
         self.say(filled(self._in(said.situation), stage.shown))
         self.say(self.own["program"])
         self._output.line(f"    {printable(str(stage.source))}")
-        self.say(self.own["later"])
+        if self._answers is None:
+            self.say(self.own["later"])
 
     def finish(self, begun: Session) -> Session:
         """Asks for the observations that are missing, and keeps the session."""
@@ -104,7 +115,8 @@ class Dialogue:
         elif self._quiet:
             hint = "leave out --json to be asked, or give --answers FILE"
             raise KintroError(f"answers of the lab {begun.lab} are missing", hint, EX_USAGE)
-        self.say(self.own["later"])
+        if self._answers is None:
+            self.say(self.own["later"])
         found = self._ask_all("observations", missing, begun.shown)
         done = begun._replace(observations={**begun.observations, **found})
         with as_calling_user():
@@ -135,6 +147,8 @@ class Dialogue:
             self.say(self.own["second"])
             for command in step.commands:
                 self._output.line(f"    {filled(command, stage.shown)}")
+        if any(map(traces, step.commands)):
+            self.say(self.own["tracing"])
 
     def _ask_all(
         self,
@@ -173,7 +187,7 @@ class Dialogue:
             try:
                 return parsed(question, typed)
             except ValueError:
-                self.say(self.own["no-answer"])
+                self.say(self.own["no-number" if question.kind == NUMBER else "no-answer"])
 
     def _wait(self) -> None:
         if self._answers is None:

@@ -27,11 +27,13 @@ class Output:
     `offer` gives him what he takes at once, `flush` waits for him.
     """
 
-    def __init__(self, path: str | None = None, waiting_max: int = PIECE) -> None:
-        """`waiting_max`: from there on `line` waits for the reader."""
+    def __init__(self, path: str | None = None, waiting_max: int = PIECE, keeping: bool = False) -> None:
+        """`waiting_max`: from there on `line` waits for the reader. `keeping`: until the first line a file
+        holds what it held, so that it can be opened, and refused, before something that takes long."""
         path = None if path == "-" else path
         self._name = path or "standard output"
-        self._file: TextIO = _opened(path) if path else sys.stdout
+        self._file: TextIO = _opened(path, keeping) if path else sys.stdout
+        self._kept = keeping and path is not None
         if isinstance(self._file, io.TextIOWrapper):  # a terminal may know fewer signs than Unicode
             self._file.reconfigure(errors="backslashreplace")
         self.closed = False
@@ -54,6 +56,8 @@ class Output:
             return
         if self._reader is None:
             try:
+                if self._kept:
+                    self._empty()
                 self._file.write(text + "\n")
             except OSError as error:
                 self._fail(error)
@@ -61,6 +65,11 @@ class Output:
         self._waiting += (text + "\n").encode(self._file.encoding or "utf-8", "backslashreplace")
         if len(self._waiting) > self._waiting_max:
             self._write(down_to=self._waiting_max, wait=True)
+
+    def _empty(self) -> None:
+        self._kept = False
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.truncate(0)
 
     def remark(self, text: str) -> None:
         """A sentence about the whole, folded to the terminal."""
@@ -193,10 +202,10 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _opened(path: str) -> io.TextIOWrapper:
+def _opened(path: str, keeping: bool = False) -> io.TextIOWrapper:
     try:
         with as_calling_user():
-            return open(path, "w", encoding="utf-8", opener=_opener)
+            return open(path, "w", encoding="utf-8", opener=_keeping_opener if keeping else _opener)
     except OSError as error:
         if error.errno == errno.ENXIO and os.path.exists(path):
             raise KintroError(f"cannot write {path}: nobody reads it", None, EX_IOERR) from error
@@ -208,6 +217,10 @@ def _opener(path: str, flags: int) -> int:
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
     os.set_blocking(fd, True)
     return fd
+
+
+def _keeping_opener(path: str, flags: int) -> int:
+    return _opener(path, flags & ~os.O_TRUNC)
 
 
 @contextmanager

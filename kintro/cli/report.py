@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kintro import __version__
@@ -57,9 +57,11 @@ def names() -> tuple[str, ...]:
 
 
 def _name(text: str) -> str:
-    if text not in names():
+    """Capital letters or small ones: no two names differ by that only."""
+    found = [name for name in names() if name.casefold() == text.casefold()]
+    if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names())}")
-    return text
+    return found[0]
 
 
 def language(environment: Mapping[str, str]) -> str:
@@ -71,22 +73,29 @@ def language(environment: Mapping[str, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     files = args.html is not None or args.markdown is not None
-    tracing.refuse({"-o is for the text or for --json": args.output is not None and files and not args.json})
+    written = [os.path.realpath(path) if path != "-" else path for _, path in _files(args)]
+    tracing.refuse(
+        {
+            "-o is for the text or for --json": args.output is not None and files and not args.json,
+            "each of --html, --markdown and --json needs a file of its own": len(set(written)) < len(written),
+        }
+    )
     spoken = args.lang or language(os.environ)
     around = _around(args.on)
     results: list[Result] = []
+    outputs = _outputs(args) if args.json or files else {}
     with Signals() as signals:
         from kintro.concepts import report, runner
 
         wanted = len(runner.experiments(args.names))
         found = _with_progress(runner.run_all(args.names, args.on, _Ended(signals)), wanted)
         if args.json or files:
-            outputs = _opened(args)  # what cannot be written need not be tried
             results += found
             _write(outputs, results, report.report(results, wanted, around, spoken), around, spoken)
         else:
             _print(args, found, results, wanted, around, spoken)
-    return max((FAILURES[r.finding.reason] for r in results if r.finding.reason in FAILURES), default=0)
+    failures = FAILURES if args.on is None else FAILURES | {"ended": EX_NOINPUT}
+    return max((failures.get(result.finding.reason, 0) for result in results), default=0)
 
 
 class _Ended:
@@ -142,29 +151,36 @@ def _with_progress(found: Iterator[Result], wanted: int) -> Iterator[Result]:
         yield result
 
 
-def _opened(args: argparse.Namespace) -> list[tuple[str, Output]]:
-    """Where what is told at the end goes to: the forms that are asked for, each with its file."""
+def _files(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """What is written at the end, and where: `-` is standard output."""
+    wanted = (
+        ("html", args.html),
+        ("markdown", args.markdown),
+        ("json", (args.output or "-") if args.json else None),
+    )
+    return [(kind, path) for kind, path in wanted if path is not None]
+
+
+def _outputs(args: argparse.Namespace) -> dict[str, Output]:
+    """Opened before anything is tried, which takes long, and not emptied before the end. KintroError (74)."""
     from kintro.cli.output import Output
 
-    asked = (("html", args.html), ("markdown", args.markdown))
-    opened = [(form, Output(path)) for form, path in asked if path is not None]
-    return [*opened, ("json", Output(args.output))] if args.json else opened
+    return {kind: Output(path, keeping=True) for kind, path in _files(args)}
 
 
 def _write(
-    outputs: list[tuple[str, Output]], results: list[Result], whole: Report, around: Circumstances,
-    spoken: str,
-) -> None:  # fmt: skip
+    outputs: Mapping[str, Output], results: list[Result], whole: Report, around: Circumstances, spoken: str
+) -> None:
     from kintro.concepts import report
     from kintro.renderers import html, jsonl, markdown
 
-    made: dict[str, Callable[[], str]] = {
+    made = {
         "html": lambda: html.report(whole),
         "markdown": lambda: markdown.report(whole),
         "json": lambda: jsonl.line(report.as_json(results, around, spoken)),
     }
-    for form, output in outputs:
-        output.line(made[form]().rstrip("\n"))
+    for kind, output in outputs.items():
+        output.line(made[kind]().rstrip("\n"))
         output.flush()
         if output.error is not None:
             raise output.error

@@ -72,7 +72,7 @@ def account(result: Result, language: str, pid: int | None = None) -> Account:
         done=said(claim.done) if pid is None else spoken(language)["done-on"].format(pid=pid),
         seen=words.filled(said(seen), finding.facts) if observed else "",
         reason="" if observed else words.filled(terms[finding.reason], finding.facts),
-        nuance=said(claim.nuance),
+        nuance=said(claim.nuance) if observed else "",
         facts=tuple(facts),
         figures=tuple(
             Figure(
@@ -211,7 +211,7 @@ def _claim_json(result: Result, language: str, pid: int | None) -> dict[str, Any
         "evidence": evidence,
         "refuted_by": told.refuted_by,
         "done": told.done,
-        "nuance": told.nuance,
+        "nuance": told.nuance or None,
         "reading": list(told.reading),
         "commands": list(told.commands),
         "duration_ns": told.duration_ns,

@@ -128,12 +128,10 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
         return _unseen("other-proc")
     try:
         return judge(_observed(observe))
-    except NotObserved as unseen:
-        return _unseen(unseen.reason, **unseen.facts)
-    except KintroError as error:
-        return _unseen("permission" if error.exit_code == EX_NOPERM else "failed", message=error.message)
-    except OSError as error:
-        return _unseen("failed", message=str(error))
+    except (NotObserved, KintroError, OSError) as error:
+        if pid is not None and not os.path.exists(f"/proc/{pid}"):
+            return _unseen("ended", pid=pid)  # whatever that led to
+        return _failed(error)
     except Exception as error:
         return _unseen("bug", message=f"{type(error).__name__}: {error}")
 
@@ -147,6 +145,14 @@ def _observed(observe: Callable[[], Any]) -> Any:
             if unseen.reason != EVENTS_LOST:
                 raise
     return observe()
+
+
+def _failed(error: NotObserved | KintroError | OSError) -> Finding:
+    if isinstance(error, NotObserved):
+        return _unseen(error.reason, **error.facts)
+    if isinstance(error, OSError):
+        return _unseen("failed", message=str(error))
+    return _unseen("permission" if error.exit_code == EX_NOPERM else "failed", message=error.message)
 
 
 def _proc_is_ours() -> bool:

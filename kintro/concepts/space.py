@@ -223,6 +223,8 @@ def judge_border_of(seen: AddressSpace) -> Finding:
 
 
 def _look(pid: int) -> AddressSpace:
+    if read_auxv(pid) is None:
+        raise NotObserved("no-memory")
     return read_space(pid, kernel_symbols=True)
 
 

@@ -20,6 +20,7 @@ from kintro.observers.memory_records import AddressSpace
 from kintro.observers.memory_space import read_space
 from kintro.shapes import Bar, Bars
 from kintro.sources.mappings import Mapping, Usage, read_maps, read_smaps
+from kintro.sources.proc_limits import read_auxv
 from kintro.sources.procfs import read_statm
 
 PAGES = 1 << 14
@@ -163,6 +164,8 @@ def judge_touched_of(seen: AddressSpace) -> Finding:
 
 
 def _look(pid: int) -> AddressSpace:
+    if read_auxv(pid) is None:
+        raise NotObserved("no-memory")
     return read_space(pid)
 
 

@@ -196,7 +196,7 @@ class Visited(NamedTuple):
 def observe_visited(pid: int) -> Visited:
     require_host_pids()
     if not os.path.exists(host.ROOT / f"proc/{pid}"):
-        raise NotObserved("gone")
+        raise NotObserved("ended", pid=pid)
     found = switches_turns.record(LOOK_S)
     lost = found.lost + found.account.lost
     require_all(lost)

@@ -117,6 +117,8 @@ def shown(name: str, value: Value) -> str:
         return "✓" if value else "✗"
     if isinstance(value, str):
         return text.printable(value)
+    if name.endswith("_ns") and isinstance(value, float) and abs(value) < 100:
+        return f"{value:.3g} ns"  # whole ones would not give the ratios that are told of them
     if name.endswith("_ns"):
         return text.duration(round(value)) if value >= 0 else f"-{text.duration(round(-value))}"
     if name.endswith("_bytes"):

@@ -50,6 +50,12 @@ class Step(NamedTuple):
     commands: tuple[str, ...]
 
 
+def traces(command: str) -> bool:
+    """Whether a command of a step traces until Ctrl-C: what happens before it has begun it does not see."""
+    words = command.split()
+    return bool({"syscalls", "ctxswitch", "trace-fork", "--watch"} & set(words))
+
+
 class Words(NamedTuple):
     """All that a lab says. Texts have {names} of what the lab shows; the explanation also those of facts."""
 

@@ -18,7 +18,7 @@ CPUS_MAX = 16  # lines
 _NARROW = (
     Column("TID", 7, right=True),
     Column("COMM", 15),
-    Column("SWITCHES", 8, right=True),
+    Column("VOL", 8, right=True),
     Column("INVOL", 7, right=True),
     Column("ON-CPU", 7, right=True),
     Column("BLOCKED", 7, right=True),
@@ -28,9 +28,9 @@ _NARROW = (
 )
 _WIDE = (
     Column("PID", 7, right=True),
-    *_NARROW[:3],
-    Column("VOL", 8, right=True),
-    _NARROW[3],
+    *_NARROW[:2],
+    Column("SWITCHES", 8, right=True),
+    *_NARROW[2:4],
     Column("MIGR", 5, right=True),
     _NARROW[4],
     Column("SLICE", 7, right=True),

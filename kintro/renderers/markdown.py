@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from kintro.renderers import terminal
 from kintro.renderers.figures import brief, described
 from kintro.renderers.text import duration, printable
-from kintro.shapes import Account, Figure, Report, Table
+from kintro.shapes import Account, Figure, Report, Table, Tree
 
 ROWS_MAX = 16  # of a picture's table; the rest is counted
 _FENCE = "```"
@@ -80,6 +81,12 @@ def _figure(figure: Figure, words: Mapping[str, str]) -> Iterator[str]:
         yield from lines_of(table._replace(rows=table.rows[:ROWS_MAX]))
     if len(table.rows) > ROWS_MAX:
         yield from ("", words["all-rows"].format(rows=len(table.rows)))
+    # A longer one is of the whole machine, whose processes are nobody's business either.
+    if isinstance(figure.shape, Tree) and len(figure.shape.rows) <= ROWS_MAX:
+        yield _FENCE
+        # A fence is not closed by a line that begins with four spaces, whatever a process is called.
+        yield from (f"    {printable(line)}".rstrip() for line in terminal.tree(figure.shape, None, False))
+        yield _FENCE
 
 
 def lines_of(shape: Table) -> Iterator[str]:

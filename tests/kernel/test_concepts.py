@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +20,13 @@ from kintro.concepts.experiment import Experiment, Finding, Shape
 from kintro.renderers.figures import MEASURED
 from kintro.shapes import Bars, Graph, Table, Tree
 
-from .harness import as_nobody
+from .harness import KINTRO, as_nobody, running
 
 pytestmark = pytest.mark.kernel
 
 EXPERIMENTS = runner.experiments()
+# `maps --diff`: pages in the same frame, in different ones, in one of the two only
+ROW = re.compile(r"^ *[0-9a-f]+ +(\d+) +(\d+) +(\d+) +(\d+) same mapping", re.MULTILINE)
 
 
 def doctored(experiment: Experiment, how: str) -> list[Callable[[Any], Any]]:
@@ -86,3 +92,27 @@ def test_a_claim_as_a_plain_user(experiment: Experiment) -> None:
         assert (verdict, reason) == ("not-observed", ["root"])
     else:
         assert verdict.startswith("holds")
+
+
+@pytest.mark.parametrize(
+    ("claim", "copied", "shared"), [("F2", True, False), ("F3", False, False), ("F4", True, True)]
+)
+def test_commands_that_fork_and_compare(claim: str, copied: bool, shared: bool, tmp_path: Path) -> None:
+    """As they stand in a shell: half of 8 MiB has frames of its own, and 1 MiB that is shared has not."""
+    if shutil.which("pgrep") is None or shutil.which("python3") is None:
+        pytest.skip("pgrep or python3 is not installed")
+    lines = [line for line in words.claims()[claim].commands if "{pid}" not in line]
+    forked = "until pgrep -P $!; do sleep 0.05; done"  # a second may be little where much else runs
+    script = "\n".join(lines).replace("sudo kintro", KINTRO).replace("sleep 1", f"{forked}; sleep 1")
+    # To a file: what still sleeps in the background would hold a pipe open.
+    with (tmp_path / "told").open("w+") as told:
+        with running(["bash", "-c", script], stdout=told, start_new_session=True) as shell:
+            try:
+                assert shell.wait(timeout=60) == 0
+            finally:
+                os.killpg(shell.pid, signal.SIGKILL)
+        told.seek(0)
+        rows = [[int(number) for number in found] for found in ROW.findall(told.read())]
+    assert rows
+    assert any(1024 <= row[1] < 1280 <= sum(row[:2]) for row in rows) == copied
+    assert any(row == [256, 0, 0, 0] for row in rows) == shared

@@ -43,4 +43,10 @@ def test_on_a_process_that_is_gone(experiment: Experiment) -> None:
     with running(["true"]) as gone:
         gone.wait()
         finding = runner.run(experiment, gone.pid).finding
-    assert (finding.verdict, finding.reason in ("gone", "failed")) == ("not-observed", True)
+    assert (finding.verdict, finding.reason, finding.facts) == ("not-observed", "ended", {"pid": gone.pid})
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.id)
+def test_on_a_thread_of_the_kernel(experiment: Experiment) -> None:
+    finding = runner.run(experiment, 2).finding
+    assert finding.reason in ("", "no-memory", "quiet"), (finding.reason, finding.facts)

@@ -253,7 +253,7 @@ def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) 
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
     with running([KINTRO, "lab", "start", "address-space"], **pipes) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(b"1\n4 KiB\n")
+        process.stdin.write(b"1\nmuch\n4 KiB\n")
         process.stdin.flush()
         told = ""
         while "(RSS)" not in told:
@@ -262,6 +262,28 @@ def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) 
             told += piece.decode()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
+        assert "no number" in told
+        assert b"`kintro lab check address-space` asks for them." in process.stdout.read()
     listed = strictly(kintro("lab", "list", "--json", env=env).stdout)["labs"]
     [entry] = [one for one in listed if one["name"] == "address-space"]
     assert entry["taken_at"] is not None and entry["marks"] is None
+
+
+def test_who_leaves_before_all_is_recorded_is_told_that_nothing_is_kept(tmp_path: Path) -> None:
+    env = environment(XDG_STATE_HOME=str(tmp_path), LANG="C.UTF-8")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
+    with running([KINTRO, "lab", "start", "orphans"], **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"1\n")
+        process.stdin.flush()
+        told = ""
+        while not told.endswith("goes on. "):
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece, told
+            told += piece.decode()
+        assert "go on only then" in told
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        assert b"nothing of it is kept" in process.stdout.read()
+    listed = strictly(kintro("lab", "list", "--json", env=env).stdout)["labs"]
+    assert all(lab["taken_at"] is None for lab in listed)

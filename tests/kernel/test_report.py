@@ -108,10 +108,42 @@ def test_of_a_running_process() -> None:
         assert bool(claim["seen"]) != bool(claim["reason"])
 
 
+def test_of_a_process_that_ends_meanwhile() -> None:
+    with running(["sleep", "60"]) as sleeper:
+        command = [KINTRO, "report", "--on", str(sleeper.pid), "--json", "--lang", "en"]
+        with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            wait_for(lambda: psutil.Process(process.pid).children(), "the first experiment")
+            sleeper.terminate()
+            sleeper.wait()
+            out, err = process.communicate(timeout=200)
+    assert (process.returncode, err) == (66, b"")
+    reasons = {claim["reason"] for claim in claims(out).values()}
+    assert f"process {sleeper.pid} has ended" in reasons
+    assert not any(reason and "could not be done" in reason for reason in reasons)
+
+
 def test_nothing_in_the_way_of_an_old_file(tmp_path: Path) -> None:
     done = kintro("report", "F1", "--html", tmp_path / "none" / "r.html")
     assert done.returncode == 74
     assert done.stderr.decode().startswith(f"kintro: cannot write {tmp_path}/none/r.html: No such file")
+
+
+@pytest.mark.parametrize("option", ["--html", "--markdown", "--json -o"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_tried(option: str, tmp_path: Path) -> None:
+    done = on_a_terminal(f"{KINTRO} report F1 {option} {tmp_path / 'none' / 'r'}")
+    assert b"cannot write" in done.stdout and b"0/1" not in done.stdout
+
+
+def test_a_file_keeps_what_it_held_until_there_is_something_to_write(tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    page.write_text("of yesterday" * 100_000)
+    with running([KINTRO, "report", "--html", page]) as process:
+        wait_for(lambda: psutil.Process(process.pid).children(), "the first experiment")
+        process.kill()
+        process.wait()
+    assert page.read_text() == "of yesterday" * 100_000
+    assert kintro("report", "T1", "--html", page).returncode == 0
+    assert "yesterday" not in page.read_text()
 
 
 def test_numbers_are_drawn_anew() -> None:
@@ -119,13 +151,20 @@ def test_numbers_are_drawn_anew() -> None:
     assert len(written) > 1
 
 
-def test_a_progress_bar_only_on_a_terminal(tmp_path: Path) -> None:
+def on_a_terminal(command: str) -> subprocess.CompletedProcess[bytes]:
     script = shutil.which("script")
     if script is None:
         pytest.skip("script is not installed")
-    command = [script, "-qec", f"{KINTRO} report F1 --json -o {tmp_path / 'r.json'}", "/dev/null"]
-    done = subprocess.run(
-        command, capture_output=True, timeout=60, env=environment(), stdin=subprocess.DEVNULL
+    return subprocess.run(
+        [script, "-qec", command, "/dev/null"],
+        capture_output=True,
+        timeout=60,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
     )
+
+
+def test_a_progress_bar_only_on_a_terminal(tmp_path: Path) -> None:
+    done = on_a_terminal(f"{KINTRO} report F1 --json -o {tmp_path / 'r.json'}")
     assert b"0/1" in done.stdout and done.stdout.endswith(b"\r\x1b[K")
     assert json.loads((tmp_path / "r.json").read_text())["claims"][0]["id"] == "F1"

@@ -63,7 +63,9 @@ def test_those_that_are_asked_for() -> None:
     ("name", "value", "told"),
     [
         ("cost_ns", 1_250_000, "1.25 ms"),
-        ("cost_ns", -12.4, "-12 ns"),
+        ("cost_ns", -12.4, "-12.4 ns"),
+        ("cost_ns", 1.634, "1.63 ns"),
+        ("cost_ns", 412.7, "413 ns"),
         ("held_bytes", 4096, "4 KiB"),
         ("end_address", 4096, "0x1000"),
         ("same_percent", 99.5, "99.5 %"),

@@ -27,6 +27,7 @@ from kintro.labs.lab import (
     is_right,
     parsed,
     told,
+    traces,
 )
 from kintro.labs.session import Session
 from kintro.labs.stage import PROGRAMS
@@ -85,7 +86,10 @@ def test_commands_of_a_lab_are_kintros(name: str) -> None:
         for command in step.commands:
             line = re.sub(r"{\w+}", "1234", command).removeprefix("sudo ").split()
             if line[0] == "kintro":
-                whole.parse_args(line[1:])
+                parsed_line = whole.parse_args(line[1:])
+                on_and_on = hasattr(parsed_line, "duration") and not parsed_line.duration
+                on_and_on = on_and_on and getattr(parsed_line, "watch", True)
+                assert traces(command) == on_and_on
             else:
                 assert line[0] in ("kill", "cat")
 
@@ -388,11 +392,14 @@ def test_files_of_answers(own_state: Path, tmp_path: Path, text: str, message: s
     assert raised.value.exit_code == 66
 
 
-def test_answers_as_one_would_type_them(own_state: Path, tmp_path: Path) -> None:
+def test_answers_as_one_would_type_them(
+    own_state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state.keep(own_state, zombie())
     path = tmp_path / "answers.json"
     path.write_text('{"observations": {"zombies": "5", "code": 1, "killed": "no", "left": "2"}}')
     assert run_lab("check", "zombie", "--answers", str(path)) == 0
+    assert "empty answer" not in capsys.readouterr().out  # nobody is asked
     [kept] = state.read(own_state)
     assert kept.session.observations == RIGHT
     with pytest.raises(KintroError, match="has been answered"):

@@ -25,7 +25,7 @@ from kintro.concepts.runner import Result
 from kintro.errors import EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE
 from kintro.renderers import html, jsonl, markdown, report_text
 from kintro.renderers.text import cells, printable, wrap
-from kintro.shapes import Band, Bar, Bars, Layout, Report, Share, Table
+from kintro.shapes import Band, Bar, Bars, Cell, Column, Layout, Report, Share, Table, Tree, TreeRow
 
 REPO = Path(__file__).resolve().parents[2]
 AROUND = Circumstances("Linux 6.1", "a-host", "x86_64", None, 2, "2026-01-02T03:04:05+00:00", "0.1.0")
@@ -75,6 +75,7 @@ def test_what_is_told_of_a_claim() -> None:
 def test_what_was_not_observed_has_a_reason_and_nothing_seen() -> None:
     told = concepts.account(UNSEEN, "en")
     assert (told.seen, told.reason) == ("", "the experiment did not come to an end within 30 s")
+    assert told.nuance == "" and words.claims()["F2"].nuance.en not in html.report(of(UNSEEN))
     assert concepts.account(UNSEEN, "zh").reason == "实验未能在 30 秒内结束"
 
 
@@ -181,7 +182,7 @@ def test_json() -> None:
     [picture] = [part for part in held["evidence"] if part["type"] == "picture"]
     assert picture["shape"] == "table"
     assert picture["data"] == {"columns": [FACT, "some"], "rows": [[FACT, "1"]]}
-    assert (held["reason"], unseen["seen"]) == (None, None)
+    assert (held["reason"], unseen["seen"], unseen["nuance"]) == (None, None, None)
     assert "30 s" in unseen["reason"] and held["duration_ns"] == 1_234_567
     assert held["commands"] and held["nuance"] and held["verdict"] == "holds"
 
@@ -211,6 +212,20 @@ def test_markdown() -> None:
     assert "| size\\_bytes | 4 KiB |" in text and "a-host" not in text
     assert "*Why it was not observed:* the experiment did not come to an end within 30 s" in text
     assert "\nsudo kintro report F1\n" in text
+
+
+def test_a_small_tree_in_markdown() -> None:
+    rows = (("0", "sh (1)", False), ("1", "cat (2)", False), ("1", "```", True), ("2", "ls (4)", True))
+    tree = Tree(
+        (Column("S", 1),),
+        "PROCESS",
+        tuple(TreeRow(int(d), last, (Cell("R"),), label) for d, label, last in rows),
+    )
+    text = markdown.report(of(result(Finding("holds", FACTS, (Picture(CAPTION, tree),)))))
+    assert text.count("\n```\n") == 4  # of the tree and of the commands
+    assert "    S PROCESS\n    R sh (1)\n    R ├─ cat (2)\n    R └─ ```\n    R    └─ ls (4)\n```" in text
+    many = tree._replace(rows=tree.rows * 5)
+    assert "├─" not in markdown.report(of(result(Finding("holds", FACTS, (Picture(CAPTION, many),)))))
 
 
 @pytest.mark.parametrize("language", words.LANGUAGES)
@@ -334,6 +349,13 @@ def test_an_unknown_claim_is_told_with_those_there_are(capsys: pytest.CaptureFix
     assert all(name in told for name in (*words.CONCEPTS, *words.claims()))
 
 
+def test_names_in_small_and_capital_letters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len({name.casefold() for name in report.names()}) == len(report.names())
+    assert main(["report", "t1", "Identity", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [claim["id"] for claim in told["claims"]] == ["T1", "I1", "I2", "I3", "I4", "I5"]
+
+
 def test_a_shell_completes_ids(capsys: pytest.CaptureFixture[str]) -> None:
     for shell in ("bash", "zsh"):
         assert main(["completion", shell]) == 0
@@ -412,3 +434,6 @@ def test_hostile_names_are_those_of_the_other_pages() -> None:
 def test_what_does_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--html", "a", "-o", "b"]) == EX_USAGE
     assert "-o is for the text or for --json" in capsys.readouterr().err
+    for together in (["--html", "a", "--markdown", "./a"], ["--html", "-", "--json"]):
+        assert main(["report", *together]) == EX_USAGE
+        assert "a file of its own" in capsys.readouterr().err

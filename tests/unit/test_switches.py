@@ -216,6 +216,7 @@ def test_json() -> None:
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_lines_fit(width: int) -> None:
     found, columns = whole(), switches_text.columns(width)
+    assert {"VOL", "INVOL"} <= {column.title for column in columns}
     rows = [switches_text.row(task(B), switches_text.waker_text(found, [(B, 12345), (IDLE, 3)]), columns)]
     for line in terminal.lines(columns, rows, width, colour=False):
         assert cells(line) <= width and "\x1b" not in line
