@@ -84,7 +84,7 @@ def observe_relative(pid: int) -> Shared:
 
 def observe_same_program(pid: int) -> Shared:
     """Beside another process of the same program, by choice one that is no relative."""
-    if procfs.exe_inode(pid) is None:
+    if procfs.exe_file(pid) is None:
         raise NotObserved("no-program", pid=pid)
     processes = read_snapshot().processes
     if pid not in processes:
@@ -103,7 +103,7 @@ def observe_same_program(pid: int) -> Shared:
 
 
 def _one_program(pid: int, other: Process) -> bool:
-    return not other.is_kernel_thread and procfs.exe_inode(other.pid) == procfs.exe_inode(pid)
+    return not other.is_kernel_thread and procfs.exe_file(other.pid) == procfs.exe_file(pid)
 
 
 def compared(pid: int, other: int, related: bool) -> Shared:

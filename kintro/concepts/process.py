@@ -22,6 +22,7 @@ from kintro.shapes import Table
 from kintro.sources import host, procfs
 from kintro.sources.filters import Filters
 from kintro.sources.processes import read_process, read_snapshot
+from kintro.sources.procfs import FileId
 
 
 class Execution(NamedTuple):
@@ -30,7 +31,7 @@ class Execution(NamedTuple):
     pid: int
     start_time_ns: int
     comm: bytes
-    inode: int | None  # of the program's file
+    file: FileId | None  # the program's
 
 
 class Executions(NamedTuple):
@@ -45,7 +46,7 @@ def execution(pid: int) -> Execution:
     process = read_process(pid)
     if process is None:
         raise NotObserved("ended", pid=pid)
-    return Execution(pid, process.start_time_ns, process.comm, procfs.exe_inode(pid))
+    return Execution(pid, process.start_time_ns, process.comm, procfs.exe_file(pid))
 
 
 def _after(before: Execution) -> Execution:
@@ -106,27 +107,31 @@ def _execs(pid: int, during: Callable[[], None]) -> int | None:
 
 def judge_executions(seen: Executions) -> Finding:
     runs, stages = seen.of_one_program, seen.in_one_process
-    inodes, pids = {run.inode for run in runs}, {run.pid for run in runs}
+    files, pids = {run.file for run in runs}, {run.pid for run in runs}
     facts: dict[str, Value] = {
         "processes": len(runs),
         "different_pids": len(pids),
-        "program_inode": runs[0].inode,
+        "program_inode": _inode(runs[0]),
         "pid": stages[0].pid,
-        "programs": len({stage.inode for stage in stages}),
+        "programs": len({stage.file for stage in stages}),
         "names": " → ".join(printable(stage.comm) for stage in stages),
         "starts": len({stage.start_time_ns for stage in stages}),
         "execs": seen.execs,
     }
-    holds = len(runs) > 1 and len(pids) == len(runs) and len(inodes) == 1 and None not in inodes
+    holds = len(runs) > 1 and len(pids) == len(runs) and len(files) == 1 and None not in files
     one_process = len({(stage.pid, stage.start_time_ns) for stage in stages}) == 1
-    several = len({stage.inode for stage in stages}) > 1 and seen.execs in (None, len(stages) - 1)
+    several = len({stage.file for stage in stages}) > 1 and seen.execs in (None, len(stages) - 1)
     shown = _picture([*runs, *stages])
     return Finding(judged(holds, one_process and several), facts, (Picture("executions", shown),))
 
 
+def _inode(one: Execution) -> int | None:
+    return one.file.inode if one.file is not None else None
+
+
 def _picture(found: list[Execution]) -> Table:
     rows = tuple(
-        (str(one.pid), duration(one.start_time_ns), printable(one.comm), str(one.inode or ""))
+        (str(one.pid), duration(one.start_time_ns), printable(one.comm), str(_inode(one) or ""))
         for one in found
     )
     return Table(("pid", "started after boot", "program", "inode"), rows)
@@ -142,12 +147,12 @@ class Runs(NamedTuple):
 
 def observe_runs(pid: int) -> Runs:
     own = execution(pid)
-    if own.inode is None:
+    if own.file is None:
         raise NotObserved("no-program", pid=pid)
     others = []
     for process in read_snapshot().processes.values():
         try:
-            if process.pid != pid and procfs.exe_inode(process.pid) == own.inode:
+            if process.pid != pid and procfs.exe_file(process.pid) == own.file:
                 others.append(execution(process.pid))
         except (KintroError, NotObserved):  # it has ended, or is somebody else's
             continue
@@ -158,12 +163,12 @@ def judge_runs(seen: Runs) -> Finding:
     facts: dict[str, Value] = {
         "pid": seen.own.pid,
         "name": printable(seen.own.comm),
-        "program_inode": seen.own.inode,
+        "program_inode": _inode(seen.own),
         "others": len(seen.others),
         "threads": seen.threads,
     }
     apart = len({one.pid for one in (seen.own, *seen.others)}) == 1 + len(seen.others)
-    same = all(one.inode == seen.own.inode for one in seen.others)
+    same = all(one.file == seen.own.file for one in seen.others)
     shown = _picture([seen.own, *seen.others])
     return Finding(judged(apart and same, seen.threads > 1), facts, (Picture("executions", shown),))
 

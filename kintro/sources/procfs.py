@@ -167,10 +167,18 @@ def read_exe(pid: int, root: Path = ROOT) -> bytes | None:
     return path
 
 
-def exe_inode(pid: int, root: Path = ROOT) -> int | None:
-    """Of the file that holds the program; None as read_exe."""
+class FileId(NamedTuple):
+    """A file; its inode alone is another file's as well, on another file system."""
+
+    dev: int  # st_dev
+    inode: int
+
+
+def exe_file(pid: int, root: Path = ROOT) -> FileId | None:
+    """The file that holds the program; None as read_exe."""
     try:
-        return os.stat(_path(pid, "exe", root)).st_ino
+        found = os.stat(_path(pid, "exe", root))
+        return FileId(found.st_dev, found.st_ino)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESRCH) and exists(pid, root):
             return None

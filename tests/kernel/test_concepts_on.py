@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,7 @@ from kintro.observers.task_sharing import SHARED, structs
 from kintro.sources.kernel_memory import TaskMemory
 from kintro.sources.procfs import thread_ids
 
-from .harness import program, running
+from .harness import program, running, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -88,6 +90,26 @@ def test_code_of_a_running_process(family: tuple[int, int]) -> None:
     with running(program("family"), stdin=subprocess.PIPE, stdout=subprocess.PIPE):
         found = runner.run(experiment, family[1]).finding
     assert (found.verdict, found.facts["related"]) == ("holds-with-nuance", False)
+
+
+# Each has a file system of its own, on which the program is the first file.
+OF_ITS_OWN = 'mount -t tmpfs none "$1" && cp "$(command -v sleep)" "$1/program" && exec "$1/program" 60'
+
+
+def runs_own(pid: int) -> bool:
+    return os.readlink(f"/proc/{pid}/exe").endswith("/program")
+
+
+def test_programs_with_the_same_inode_on_other_file_systems(tmp_path: Path) -> None:
+    command = ["unshare", "--mount", "sh", "-c", OF_ITS_OWN, "sh", str(tmp_path)]
+    with running(command) as one, running(command) as other:
+        for process in (one, other):
+            wait_for(partial(runs_own, process.pid), "the program of its own")
+        assert os.stat(f"/proc/{one.pid}/exe").st_ino == os.stat(f"/proc/{other.pid}/exe").st_ino
+        experiments = runner.experiments(["P1", "F3"])
+        runs, code = (runner.run(experiment, one.pid).finding for experiment in experiments)
+    assert (runs.verdict, runs.facts["others"]) == ("holds", 0)
+    assert code.reason == "no-other"
 
 
 DOCTORED = {

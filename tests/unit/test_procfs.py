@@ -159,7 +159,8 @@ say([os.getsid(0), os.getpgid(0), os.nice(0), ctypes.addressof(ctypes.c_char.in_
         assert not spaces[b"[stack]"].start <= pointers[1] < spaces[b"[stack]"].end
         assert any(m.start <= pointers[1] < m.end and "w" in m.perms for m in mappings.read_maps(pid))
         assert procfs.read_exe(pid) == os.path.realpath(f"/proc/{pid}/exe").encode()
-        assert procfs.exe_inode(pid) == os.stat(os.path.realpath(f"/proc/{pid}/exe")).st_ino
+        at = os.stat(os.path.realpath(f"/proc/{pid}/exe"))
+        assert procfs.exe_file(pid) == (at.st_dev, at.st_ino)
 
 
 def test_all_processes_as_psutil_sees_them() -> None:
@@ -257,7 +258,7 @@ def test_a_kernel_thread() -> None:
     assert procfs.read_stack_pointer(2, 2) is None
     if os.geteuid() == 0:
         assert procfs.read_exe(2) is None
-        assert procfs.exe_inode(2) is None
+        assert procfs.exe_file(2) is None
 
 
 def test_a_zombie() -> None:
