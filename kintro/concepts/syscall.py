@@ -147,6 +147,7 @@ class Part(NamedTuple):
     utime_ns: int | None
     stime_ns: int | None
     calls: int
+    inside_ns: int  # from the entries of its calls of readv to their exits
     levels: dict[int, int]  # threads by the privilege level that their first entry saved
     complete: bool | None
 
@@ -185,7 +186,10 @@ def _work() -> Play:
 def _part(pid: int, step: Callable[[], Any]) -> Part:
     found = syscalls.count(filters=Filters(pid=pid, follow=False), during=step)
     process = next(process for process in found.processes if process.key.pid == pid)
-    return Part(process.utime_ns, process.stime_ns, found.calls, dict(found.levels), found.complete)
+    inside_ns = sum(call.total_ns for call in found.syscalls if call.name == "readv")
+    return Part(
+        process.utime_ns, process.stime_ns, found.calls, inside_ns, dict(found.levels), found.complete
+    )
 
 
 def observe_modes() -> Modes:
@@ -217,6 +221,7 @@ def judge_modes(seen: Modes) -> Finding:
         "calling_user_ns": seen.calling.utime_ns,
         "calling_system_ns": seen.calling.stime_ns,
         "calls": seen.calling.calls,
+        "calling_inside_ns": seen.calling.inside_ns,
         "spans": len(seen.spans),
         "in_kernel_ns": median(taken) if taken else None,
         "outside_ns": median(between) if between else None,
