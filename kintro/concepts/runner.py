@@ -126,7 +126,7 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
     if not _proc_is_ours():
         return _unseen("other-proc")
     try:
-        return judge(observe())
+        return settled(judge(observe()))
     except NotObserved as unseen:
         return _unseen(unseen.reason, **unseen.facts)
     except KintroError as error:
@@ -135,6 +135,14 @@ def found(experiment: Experiment, pid: int | None = None) -> Finding:
         return _unseen("failed", message=str(error))
     except Exception as error:
         return _unseen("bug", message=f"{type(error).__name__}: {error}")
+
+
+def settled(finding: Finding) -> Finding:
+    """Nothing speaks against a claim that was seen in part only: with events lost, it was not observed."""
+    whole = finding.facts.get("lost", 0) == 0 and finding.facts.get("complete", True) is True
+    if finding.verdict == "refuted" and not whole:
+        return finding._replace(verdict="not-observed", reason="incomplete")
+    return finding
 
 
 def _proc_is_ours() -> bool:

@@ -137,6 +137,7 @@ def judge_calls_of(seen: Account) -> Finding:
         "unfinished": seen.unfinished,
         "kinds": len(seen.syscalls),
         "lost": seen.lost,
+        "complete": seen.complete,
     }
     return Finding(judged(seen.complete is True, False), facts, (Picture("calls-seen", _bars(seen)),))
 
@@ -225,15 +226,17 @@ def judge_modes(seen: Modes) -> Finding:
         "spans": len(seen.spans),
         "in_kernel_ns": median(taken) if taken else None,
         "outside_ns": median(between) if between else None,
+        "complete": seen.computing.complete is True and seen.calling.complete is True,
     }
     from_user = bool(levels) and set(levels) == {seen.user_level}
     in_turn = len(seen.spans) == _TURNS and min(taken, default=0) > 0 and min(between, default=0) > 0
     split = _more(seen.computing.utime_ns, seen.computing.stime_ns) and _more(
         seen.calling.stime_ns, seen.calling.utime_ns
     )
-    counted = seen.computing.complete is True and seen.calling.complete is True
     picture = Picture("two-modes", seen.timeline)
-    return Finding(judged(from_user and in_turn and split and counted, False), facts, (picture,))
+    return Finding(
+        judged(from_user and in_turn and split and facts["complete"] is True, False), facts, (picture,)
+    )
 
 
 def _more(one_ns: int | None, other_ns: int | None) -> bool:

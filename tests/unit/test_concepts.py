@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,21 @@ def test_what_fails_is_not_observed(error: Exception, reason: str) -> None:
     found = finding(refuses(error))
     assert (found.verdict, found.reason) == ("not-observed", reason)
     words.filled(words.common()[reason].en, found.facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ({"lost": 0}, "refuted"), ({"lost": 2}, "not-observed"), ({"lost": None}, "not-observed"),
+        ({"complete": True}, "refuted"), ({"complete": None}, "not-observed"), ({}, "refuted"),
+    ],
+)  # fmt: skip
+def test_what_was_seen_in_part_refutes_nothing(facts: dict[str, words.Value], verdict: str) -> None:
+    for judgement in ("refuted", "holds"):
+        found = runner.found(Experiment("T1", partial(Finding, judgement, facts), lambda seen: seen))
+        assert found.facts == facts
+        assert found.verdict == (verdict if judgement == "refuted" else "holds")
+        assert (found.reason in words.common()) == (found.verdict == "not-observed")
 
 
 def test_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
