@@ -13,6 +13,7 @@ from kintro.concepts.experiment import Experiment, Finding, NotObserved, Picture
 from kintro.concepts.ipc_sight import channel, picture
 from kintro.concepts.scene import Actor, Play
 from kintro.concepts.words import Value
+from kintro.errors import KintroError
 from kintro.observers import cost_ipc, ipc
 from kintro.observers.ipc import read_inventory
 from kintro.observers.ipc_records import Channel
@@ -92,14 +93,28 @@ def _both() -> Both:
         told = sorted(end.pid for end in one.endpoints if end.role == "mapped read-write")
         same_frames = other_frames = None
         if os.geteuid() == 0:
-            shared = diff(a.pid, _mappings(a.pid, inode), b.pid, _mappings(b.pid, inode)).total
+            shared = _compared(one, a.pid, b.pid)
             same_frames, other_frames = shared.same_frame, shared.different_frame
         graph = picture(found, [one])
         return Both(inode, sorted([a.pid, b.pid]), told, pages, same, same_frames, other_frames, graph)
 
 
-def _mappings(pid: int, inode: int) -> list[Mapping]:
-    return [mapping for mapping in read_maps(pid) if mapping.inode == inode]
+def _compared(of: Channel, a: int, b: int) -> Compared:
+    """The pages of a channel's memory in two processes that have it mapped."""
+    return diff(a, _mappings(a, of), b, _mappings(b, of)).total
+
+
+def _mappings(pid: int, of: Channel) -> list[Mapping]:
+    """Where a process has a channel's memory mapped."""
+    return [mapping for mapping in read_maps(pid) if "s" in mapping.perms and _is_of(mapping, of)]
+
+
+def _is_of(mapping: Mapping, of: Channel) -> bool:
+    """By device and inode: other files have the same inode, and the first System V segment has the id 0."""
+    if of.kind == "sysv-shm":
+        return mapping.path.startswith(b"/SYSV") and of.id == str(mapping.inode)
+    major, minor = (int(number, 16) for number in mapping.dev.split(":"))
+    return of.id == f"{os.makedev(major, minor)}:{mapping.inode}"
 
 
 def _speed() -> Speed:
@@ -219,11 +234,17 @@ def observe_on(pid: int) -> Same:
     joining = [one for one in found.channels if one.is_between and _mappers(one) > {pid}]
     if not joining:
         raise NotObserved("has-none", on_pid=pid, kinds=", ".join(SHARED))
-    one = joining[0]
-    peer = min(_mappers(one) - {pid})
-    inode = int(one.id.rpartition(":")[2])
-    frames = diff(pid, _mappings(pid, inode), peer, _mappings(peer, inode)).total
-    return Same(pid, peer, one.kind, len(joining), one.bytes, frames, picture(found, joining))
+    for one in joining:
+        for peer in sorted(_mappers(one) - {pid}):
+            try:
+                frames = _compared(one, pid, peer)
+            except KintroError:
+                if os.path.exists(f"/proc/{peer}"):
+                    raise
+                continue  # it has ended
+            if frames.same_frame or frames.different_frame:
+                return Same(pid, peer, one.kind, len(joining), one.bytes, frames, picture(found, joining))
+    raise NotObserved("no-common-pages", on_pid=pid, channels=len(joining))
 
 
 def _mappers(one: Channel) -> set[int]:

@@ -22,6 +22,7 @@ from kintro.shapes import Table
 from kintro.sources import host, procfs
 from kintro.sources.filters import Filters
 from kintro.sources.processes import read_process, read_snapshot
+from kintro.sources.procfs import FileId
 
 
 class Execution(NamedTuple):
@@ -30,13 +31,7 @@ class Execution(NamedTuple):
     pid: int
     start_time_ns: int
     comm: bytes
-    device: int | None  # of the program's file
-    inode: int | None
-
-    @property
-    def file(self) -> tuple[int | None, int | None]:
-        """What it is known by: each device has inodes of its own."""
-        return self.device, self.inode
+    file: FileId | None  # the program's
 
 
 class Executions(NamedTuple):
@@ -51,7 +46,7 @@ def execution(pid: int) -> Execution:
     process = read_process(pid)
     if process is None:
         raise NotObserved("ended", pid=pid)
-    return Execution(pid, process.start_time_ns, process.comm, *(procfs.exe_file(pid) or (None, None)))
+    return Execution(pid, process.start_time_ns, process.comm, procfs.exe_file(pid))
 
 
 def _after(before: Execution) -> Execution:
@@ -116,23 +111,27 @@ def judge_executions(seen: Executions) -> Finding:
     facts: dict[str, Value] = {
         "processes": len(runs),
         "different_pids": len(pids),
-        "program_inode": runs[0].inode,
+        "program_inode": _inode(runs[0]),
         "pid": stages[0].pid,
         "programs": len({stage.file for stage in stages}),
         "names": " → ".join(printable(stage.comm) for stage in stages),
         "starts": len({stage.start_time_ns for stage in stages}),
         "execs": seen.execs,
     }
-    holds = len(runs) > 1 and len(pids) == len(runs) and len(files) == 1 and runs[0].inode is not None
+    holds = len(runs) > 1 and len(pids) == len(runs) and len(files) == 1 and None not in files
     one_process = len({(stage.pid, stage.start_time_ns) for stage in stages}) == 1
     several = len({stage.file for stage in stages}) > 1 and seen.execs in (None, len(stages) - 1)
     shown = _picture([*runs, *stages])
     return Finding(judged(holds, one_process and several), facts, (Picture("executions", shown),))
 
 
+def _inode(one: Execution) -> int | None:
+    return one.file.inode if one.file is not None else None
+
+
 def _picture(found: list[Execution]) -> Table:
     rows = tuple(
-        (str(one.pid), duration(one.start_time_ns), printable(one.comm), str(one.inode or ""))
+        (str(one.pid), duration(one.start_time_ns), printable(one.comm), str(_inode(one) or ""))
         for one in found
     )
     return Table(("pid", "started after boot", "program", "inode"), rows)
@@ -148,7 +147,7 @@ class Runs(NamedTuple):
 
 def observe_runs(pid: int) -> Runs:
     own = execution(pid)
-    if own.inode is None:
+    if own.file is None:
         raise NotObserved("no-program", pid=pid)
     others = []
     for process in read_snapshot().processes.values():
@@ -164,7 +163,7 @@ def judge_runs(seen: Runs) -> Finding:
     facts: dict[str, Value] = {
         "pid": seen.own.pid,
         "name": printable(seen.own.comm),
-        "program_inode": seen.own.inode,
+        "program_inode": _inode(seen.own),
         "others": len(seen.others),
         "threads": seen.threads,
     }

@@ -135,16 +135,16 @@ def judge_simultaneous(seen: Shared) -> Finding:
     lane = [turn for turn in seen.turns if turn.cpu == seen.cpu]
     turns = {pid: sum(turn.tid == pid for turn in lane) for pid in seen.workers}
     pauses = [pause for pid in seen.workers for pause in pauses_ns(lane, pid)]
-    ran_ns = {pid: sum(t.end_ns - t.begin_ns for t in lane if t.tid == pid) for pid in seen.workers}
+    taken_ns = [turn.end_ns - turn.begin_ns for turn in lane if turn.tid in seen.workers]
     facts: dict[str, Value] = {
         "workers": len(seen.workers),
         "duration_ns": seen.duration_ns,
         "cpu_turns": len(lane),
         "fewest_turns": min(turns.values()),
-        "turn_ns": median(turn.end_ns - turn.begin_ns for turn in lane) if lane else None,
+        "turn_ns": median(taken_ns) if taken_ns else None,
         "pause_ns": median(pauses) if pauses else None,
         "longest_pause_ns": max(pauses, default=None),
-        "ran_ns": sum(ran_ns.values()),
+        "ran_ns": sum(taken_ns),
         "told_ns": sum(seen.used_ns[pid] for pid in seen.workers),
         "overlaps": overlaps(lane),
         "lost": seen.lost,

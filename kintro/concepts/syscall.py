@@ -145,6 +145,7 @@ def judge_calls_of(seen: Account) -> Finding:
         "unfinished": seen.unfinished,
         "kinds": len(seen.syscalls),
         "lost": seen.lost,
+        "complete": seen.complete,
     }
     return Finding(judged(seen.complete is True, False), facts, (Picture("calls-seen", _bars(seen)),))
 
@@ -155,6 +156,7 @@ class Part(NamedTuple):
     utime_ns: int | None
     stime_ns: int | None
     calls: int
+    inside_ns: int  # from the entries of its calls of readv to their exits
     levels: dict[int, int]  # threads by the privilege level that their first entry saved
     complete: bool | None
 
@@ -194,7 +196,10 @@ def _part(pid: int, step: Callable[[], Any]) -> Part:
     found = syscalls.count(filters=Filters(pid=pid, follow=False), during=step)
     require_all(found.lost, found.complete)
     process = next(process for process in found.processes if process.key.pid == pid)
-    return Part(process.utime_ns, process.stime_ns, found.calls, dict(found.levels), found.complete)
+    inside_ns = sum(call.total_ns for call in found.syscalls if call.name == "readv")
+    return Part(
+        process.utime_ns, process.stime_ns, found.calls, inside_ns, dict(found.levels), found.complete
+    )
 
 
 def observe_modes() -> Modes:
@@ -228,18 +233,21 @@ def judge_modes(seen: Modes) -> Finding:
         "calling_user_ns": seen.calling.utime_ns,
         "calling_system_ns": seen.calling.stime_ns,
         "calls": seen.calling.calls,
+        "calling_inside_ns": seen.calling.inside_ns,
         "spans": len(seen.spans),
         "in_kernel_ns": median(taken) if taken else None,
         "outside_ns": median(between) if between else None,
+        "complete": seen.computing.complete is True and seen.calling.complete is True,
     }
     from_user = bool(levels) and set(levels) == {seen.user_level}
     in_turn = len(seen.spans) == _TURNS and min(taken, default=0) > 0 and min(between, default=0) > 0
     split = _more(seen.computing.utime_ns, seen.computing.stime_ns) and _more(
         seen.calling.stime_ns, seen.calling.utime_ns
     )
-    counted = seen.computing.complete is True and seen.calling.complete is True
     picture = Picture("two-modes", seen.timeline)
-    return Finding(judged(from_user and in_turn and split and counted, False), facts, (picture,))
+    return Finding(
+        judged(from_user and in_turn and split and facts["complete"] is True, False), facts, (picture,)
+    )
 
 
 def _more(one_ns: int | None, other_ns: int | None) -> bool:

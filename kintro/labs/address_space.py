@@ -17,7 +17,9 @@ def play(stage: Stage) -> Iterator[str]:
     address = told["memory_address"]
     space = read_space(stage.pid)
     [memory] = [r for r in space.regions if r.mapping.start <= address < r.mapping.end]
-    asked = stage.choose(*(region for region in space.regions if region.kind in ASKED))
+    # The kind first: most mappings are of libraries.
+    kind = stage.choose(*sorted({region.kind for region in space.regions} & set(ASKED)))
+    asked = stage.choose(*(region for region in space.regions if region.kind == kind))
     stage.shown.update(
         program_pid=stage.pid,
         memory_address=address,

@@ -167,11 +167,18 @@ def read_exe(pid: int, root: Path = ROOT) -> bytes | None:
     return path
 
 
-def exe_file(pid: int, root: Path = ROOT) -> tuple[int, int] | None:
-    """Device and inode of the file that holds the program; None as read_exe."""
+class FileId(NamedTuple):
+    """A file; its inode alone is another file's as well, on another file system."""
+
+    dev: int  # st_dev
+    inode: int
+
+
+def exe_file(pid: int, root: Path = ROOT) -> FileId | None:
+    """The file that holds the program; None as read_exe."""
     try:
         found = os.stat(_path(pid, "exe", root))
-        return found.st_dev, found.st_ino
+        return FileId(found.st_dev, found.st_ino)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESRCH) and exists(pid, root):
             return None

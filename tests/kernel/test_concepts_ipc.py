@@ -35,6 +35,21 @@ print("ready", flush=True)
 sys.stdin.read()
 """
 
+# The first segment of an ipc namespace has the id 0, which is in the place of the inode of its mappings.
+FIRST_SEGMENT = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+segment = libc.shmget(0, 10 * 4096, 0o1600)
+address = libc.shmat(segment, None, 0)
+ctypes.memset(address, 1, 10 * 4096)
+other = os.fork()
+assert ctypes.string_at(address, 10 * 4096) == bytes([1]) * (10 * 4096)
+if other == 0:
+    print(segment, flush=True)
+sys.stdin.read()
+"""
+
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
@@ -72,18 +87,26 @@ def test_channels_of_a_process(ledger: list[dict[str, Any]], claim: str) -> None
     assert facts["peers"] >= 1
 
 
-def test_memory_of_a_process(ledger: list[dict[str, Any]]) -> None:
+def test_memory_that_nobody_has_touched(ledger: list[dict[str, Any]]) -> None:
+    """The processes of the workload only map it: there is nothing yet whose frames could be compared."""
     anna = pid_of(ledger, "fifo", "write")
-    verdict, facts = on("M3", anna)
-    assert (verdict, facts["other_frames"]) == ("holds", 0)
+    reason, facts = on("M3", anna)
     mappers = {
         e["channel"]: {o["pid"] for o in ledger if o["channel"] == e["channel"] and "mapped" in o["role"]}
         for e in ledger
         if e["kind"] in MEMORY
     }
     shared = [pids for pids in mappers.values() if anna in pids and len(pids) > 1]
-    assert facts["channels"] == len(shared)
-    assert any(facts["peer_pid"] in pids for pids in shared)
+    assert (reason, facts["channels"]) == ("no-common-pages", len(shared))
+
+
+def test_only_the_memory_of_the_channel_is_compared() -> None:
+    command = ["unshare", "--ipc", sys.executable, "-S", "-E", "-c", FIRST_SEGMENT]
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"0\n"
+        verdict, facts = on("M3", process.pid)
+    assert (verdict, facts["kind"], facts["channels"]) == ("holds", "sysv-shm", 1)
+    assert (facts["same_frames"], facts["other_frames"]) == (10, 0)
 
 
 def test_signals_of_a_process() -> None:

@@ -159,8 +159,8 @@ say([os.getsid(0), os.getpgid(0), os.nice(0), ctypes.addressof(ctypes.c_char.in_
         assert not spaces[b"[stack]"].start <= pointers[1] < spaces[b"[stack]"].end
         assert any(m.start <= pointers[1] < m.end and "w" in m.perms for m in mappings.read_maps(pid))
         assert procfs.read_exe(pid) == os.path.realpath(f"/proc/{pid}/exe").encode()
-        file = os.stat(os.path.realpath(f"/proc/{pid}/exe"))
-        assert procfs.exe_file(pid) == (file.st_dev, file.st_ino)
+        at = os.stat(os.path.realpath(f"/proc/{pid}/exe"))
+        assert procfs.exe_file(pid) == (at.st_dev, at.st_ino)
 
 
 def test_all_processes_as_psutil_sees_them() -> None:

@@ -5,8 +5,8 @@ from tests.kernel.doctored.change import every, first
 DOCTORED = {
     "P1": [
         lambda seen: seen._replace(of_one_program=seen.of_one_program[:1]),
-        lambda seen: seen._replace(of_one_program=first(seen.of_one_program, inode=1)),
-        lambda seen: seen._replace(of_one_program=every(seen.of_one_program, inode=None)),
+        lambda seen: seen._replace(of_one_program=first(seen.of_one_program, file=(1, 1))),
+        lambda seen: seen._replace(of_one_program=every(seen.of_one_program, file=None)),
         lambda seen: seen._replace(of_one_program=every(seen.of_one_program, pid=7)),
     ],
     "P2": [
@@ -22,7 +22,7 @@ DOCTORED = {
 
 PLAIN = {
     "P1": [
-        lambda seen: seen._replace(in_one_process=every(seen.in_one_process, inode=1)),
+        lambda seen: seen._replace(in_one_process=every(seen.in_one_process, file=(1, 1))),
         lambda seen: seen._replace(in_one_process=first(seen.in_one_process, start_time_ns=1)),
         lambda seen: seen._replace(execs=0),
     ],
