@@ -1,11 +1,12 @@
 """Programs and processes that are not what they are said to be, and threads that do not share."""
 
+from kintro.sources.procfs import FileId
 from tests.kernel.doctored.change import every, first
 
 DOCTORED = {
     "P1": [
         lambda seen: seen._replace(of_one_program=seen.of_one_program[:1]),
-        lambda seen: seen._replace(of_one_program=first(seen.of_one_program, file=(1, 1))),
+        lambda seen: seen._replace(of_one_program=first(seen.of_one_program, file=FileId(1, 1))),
         lambda seen: seen._replace(of_one_program=every(seen.of_one_program, file=None)),
         lambda seen: seen._replace(of_one_program=every(seen.of_one_program, pid=7)),
     ],
@@ -22,7 +23,7 @@ DOCTORED = {
 
 PLAIN = {
     "P1": [
-        lambda seen: seen._replace(in_one_process=every(seen.in_one_process, file=(1, 1))),
+        lambda seen: seen._replace(in_one_process=every(seen.in_one_process, file=FileId(1, 1))),
         lambda seen: seen._replace(in_one_process=first(seen.in_one_process, start_time_ns=1)),
         lambda seen: seen._replace(execs=0),
     ],
