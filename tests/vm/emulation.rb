@@ -49,7 +49,7 @@ Vagrant.configure("2") do |config|
     # Wheels of numpy want x86-64-v2; a 5-level page table alone costs half a minute of emulated start.
     libvirt.cpu_mode = "custom"
     libvirt.cpu_model = "Nehalem"
-    libvirt.volume_cache = "unsafe" # the disk is gone, or packed, before the host could lose it
+    libvirt.disk_driver cache: "unsafe" # the disk is gone, or packed, before the host could lose it
     libvirt.graphics_type = "none"
     libvirt.video_type = "none"
     libvirt.serial type: "file", source: { path: ENV.fetch("KINTRO_VM_CONSOLE") }
