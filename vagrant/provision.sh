@@ -58,12 +58,11 @@ install -m 440 "$rule" /etc/sudoers.d/kintro-lab
 
 if id "$user" >/dev/null 2>&1; then
     usermod -aG "$group" "$user"
-    labs=$(getent passwd "$user" | cut -d: -f6)/labs
+    home=$(getent passwd "$user" | cut -d: -f6)
+    labs=$home/labs
     install -d -o "$user" -g "$(id -gn "$user")" "$labs"
     ln -sfn "$repo/docs" "$labs/docs"
-    if /usr/local/bin/kintro lab list >/dev/null 2>&1; then
-        runuser -u "$user" -- /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
-    fi
+    runuser -u "$user" -- env HOME="$home" /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
 fi
 
 [ -n "$in_box" ] || /usr/local/bin/kintro doctor

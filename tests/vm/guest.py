@@ -173,6 +173,9 @@ def lab() -> None:
     equal("the exit code of the lab", talk.returncode, 0)
     checked = json.loads(run("kintro", "lab", "check", "zombie", "--json"))
     equal("marks", [checked["right"], checked["marks"]], [4, 4])
+    listed = json.loads(run("sudo", "kintro", "lab", "list", "--json"))["labs"]
+    equal("labs done, as sudo sees them", [one["name"] for one in listed if one["right"] == 4], ["zombie"])
+    equal("~/labs/sheets.md", Path.home().joinpath("labs/sheets.md").is_file(), True)
 
 
 def install_pytest() -> None:
