@@ -36,7 +36,8 @@ lessons=(strace "$(perf_package)" bpftrace gcc libc6-dev)
 [ "${KINTRO_GO:-0}" != 1 ] || lessons+=(golang-go)
 wanted=()
 for package in python3-venv python3-bpfcc "${lessons[@]}"; do
-    dpkg-query -W "$package" >/dev/null 2>&1 || wanted+=("$package")
+    # A package that another one suggests is known to dpkg without being there.
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || wanted+=("$package")
 done
 if [ ${#wanted[@]} != 0 ]; then # all at once: one by one takes several times as long
     say "installing ${wanted[*]}"
@@ -57,12 +58,11 @@ install -m 440 "$rule" /etc/sudoers.d/kintro-lab
 
 if id "$user" >/dev/null 2>&1; then
     usermod -aG "$group" "$user"
-    labs=$(getent passwd "$user" | cut -d: -f6)/labs
+    home=$(getent passwd "$user" | cut -d: -f6)
+    labs=$home/labs
     install -d -o "$user" -g "$(id -gn "$user")" "$labs"
     ln -sfn "$repo/docs" "$labs/docs"
-    if /usr/local/bin/kintro lab list >/dev/null 2>&1; then
-        runuser -u "$user" -- /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
-    fi
+    runuser -u "$user" -- env HOME="$home" /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
 fi
 
 [ -n "$in_box" ] || /usr/local/bin/kintro doctor

@@ -69,8 +69,9 @@ def _list(args: argparse.Namespace, spoken: str) -> int:
     from kintro.labs import lab_text, state
     from kintro.renderers import jsonl, terminal
 
+    path = state.file_of(os.environ)
     with as_calling_user():
-        kept = state.read(state.file_of(os.environ))
+        kept = state.read(path)
     entries = lab_text.entries(kept)
     output = Output(args.output)
     if args.json:
@@ -143,8 +144,9 @@ def _sheet(args: argparse.Namespace, spoken: str) -> int:
     from kintro.cli.output import Output, as_calling_user
     from kintro.labs import sheet, state
 
+    path = state.file_of(os.environ)
     with as_calling_user():
-        kept = state.read(state.file_of(os.environ))
+        kept = state.read(path)
     made = sheet.sheet([args.lab] if args.lab else NAMES, kept, spoken)
     output = Output(args.html or args.output)
     if args.html is not None:

@@ -119,8 +119,9 @@ class Dialogue:
             self.say(self.own["later"])
         found = self._ask_all("observations", missing, begun.shown)
         done = begun._replace(observations={**begun.observations, **found})
+        path = state.file_of(os.environ)
         with as_calling_user():
-            state.keep(state.file_of(os.environ), done)
+            state.keep(path, done)
         return done
 
     def missing(self, done: Session) -> list[Question]:

@@ -127,6 +127,15 @@ def test_root_is_needed(tmp_path: Path, name: str) -> None:
     assert done.returncode == 77 and b"needs root" in done.stderr
 
 
+def test_by_sudo_it_is_the_callers_home_that_counts(tmp_path: Path) -> None:
+    """Not that of HOME, which is root's by then, and which the caller may not read."""
+    env = environment(SUDO_UID=str(NOBODY), HOME=str(tmp_path), XDG_STATE_HOME="")
+    tmp_path.chmod(0o700)
+    for action in ("list", "sheet"):
+        done = kintro("lab", action, env=env)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_verify() -> None:
     done = kintro("lab", "verify", "zombie", "--json", timeout=DEADLINE_S)
     assert done.returncode == 0

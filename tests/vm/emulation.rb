@@ -33,8 +33,12 @@ Vagrant.configure("2") do |config|
   config.ssh.host = "127.0.0.1"
   config.ssh.port = port
   config.ssh.insert_key = false
-  config.vm.boot_timeout = 300
-  config.vm.synced_folder ENV.fetch("KINTRO_VM_WHEELS"), "/usr/local/share/kintro/wheels", type: "rsync"
+  config.vm.boot_timeout = 600
+  config.vm.graceful_halt_timeout = 300
+  config.vm.guest = :debian # else each command tries some dozens of distributions by ssh
+  if (wheels = ENV["KINTRO_VM_WHEELS"])
+    config.vm.synced_folder wheels, "/usr/local/share/kintro/wheels", type: "rsync"
+  end
 
   config.vm.provider :libvirt do |libvirt|
     libvirt.uri = "qemu:///session"
@@ -45,6 +49,7 @@ Vagrant.configure("2") do |config|
     # Wheels of numpy want x86-64-v2; a 5-level page table alone costs half a minute of emulated start.
     libvirt.cpu_mode = "custom"
     libvirt.cpu_model = "Nehalem"
+    libvirt.disk_driver cache: "unsafe" # the disk is gone, or packed, before the host could lose it
     libvirt.graphics_type = "none"
     libvirt.video_type = "none"
     libvirt.serial type: "file", source: { path: ENV.fetch("KINTRO_VM_CONSOLE") }

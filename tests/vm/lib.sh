@@ -6,17 +6,26 @@ export PATH=$PATH:/usr/sbin:/sbin # libvirtd, sfdisk, mkfs are there, and an ord
 cache=${KINTRO_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kintro-vm}
 console=
 work=${work-} # the scripts make it
+in_all=${KINTRO_VM_SECONDS:-86400}
+
+# What has to be there and is not the project's: there is no verdict, and the exit code is EX_UNAVAILABLE.
+unavailable() {
+    say "not run: $*"
+    exit 69
+}
 
 # Arguments: a name, a limit in seconds, a command. Its output is kept, and shown only if it fails.
 step() {
     local name=$1 limit=$2 begun=$SECONDS code=0
     shift 2
+    [ $((SECONDS + limit)) -le "$in_all" ] || limit=$((in_all > SECONDS ? in_all - SECONDS : 1))
     timeout --kill-after=20 "$limit" "$@" </dev/null >"$work/step.log" 2>&1 || code=$?
     cat "$work/step.log" >>"$work/all.log"
     if [ "$code" = 0 ]; then
         say "$name: passed in $((SECONDS - begun)) s"
         return
     fi
+    [ "$SECONDS" -lt "$in_all" ] || unavailable "$name, and what comes after: $in_all s are over"
     tail -n 60 "$work/step.log" >&2
     if [ -n "$console" ] && [ -s "$console" ]; then
         say "the last lines of the machine's console:"
