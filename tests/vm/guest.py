@@ -43,6 +43,8 @@ MORE_KERNEL_TESTS = (
 def run(*argv: str, code: int = 0) -> str:
     """What the command wrote to stdout; it must end with `code`."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
+    if done.returncode != code:
+        print(done.stdout, flush=True)
     equal(f"the exit code of {' '.join(argv)}", done.returncode, code)
     return done.stdout
 
