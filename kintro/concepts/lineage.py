@@ -157,4 +157,4 @@ def _equal(parents: list[int], kernel: list[int | None] | None) -> int | None:
 def ancestors(caption: str, chain: list[Process], boottime_ns: int) -> Picture:
     """The root first."""
     rows = [Node(depth, True, one, False, False) for depth, one in enumerate(reversed(chain))]
-    return Picture(caption, tree(rows, boottime_ns))
+    return Picture(caption, tree(rows, boottime_ns, with_arguments=False))

@@ -71,7 +71,7 @@ def judge_forest(seen: Forest) -> Finding:
     # One who enters a pid namespace from outside has a parent that is not seen there.
     one_tree = INIT in roots and (set(roots) <= {INIT, KTHREADD} or not seen.whole_machine)
     two_branches = set(roots) == {INIT, KTHREADD}
-    shown = Picture("tree", tree(_few(nodes(seen.snapshot)), seen.boottime_ns))
+    shown = Picture("tree", tree(_few(nodes(seen.snapshot)), seen.boottime_ns, with_arguments=False))
     return Finding(judged(len(whole) == len(parents) and one_tree, two_branches), facts, (shown,))
 
 

@@ -16,17 +16,25 @@ COLUMNS = (Column("USER", 8), Column("S", 1), Column("AGE", 7, right=True))
 _MEANING = {"R": "good", "D": "changed", "T": "changed", "t": "changed", "Z": "bad", "X": "bad"}
 
 
-def tree(found: Sequence[Node], boottime_ns: int) -> Tree:
-    """`boottime_ns`: CLOCK_BOOTTIME of the snapshot, from which ages count. Threads come before children."""
+def tree(found: Sequence[Node], boottime_ns: int, with_arguments: bool = True) -> Tree:
+    """`boottime_ns`: CLOCK_BOOTTIME of the snapshot, from which ages count. Threads come before children.
+
+    Without arguments it may be handed on: command lines tell much about a machine.
+    """
+    told = label if with_arguments else name
     depths = [node.depth for node in found[1:]] + [0]
-    rows = [row for node, after in zip(found, depths) for row in _rows(node, boottime_ns, after > node.depth)]
+    rows = [
+        row
+        for node, after in zip(found, depths)
+        for row in _rows(node, boottime_ns, after > node.depth, told(node))
+    ]
     return Tree(COLUMNS, "PROCESS", tuple(rows))
 
 
-def _rows(node: Node, boottime_ns: int, has_children: bool) -> Iterator[TreeRow]:
+def _rows(node: Node, boottime_ns: int, has_children: bool, told: str) -> Iterator[TreeRow]:
     process = node.process
     cells = (Cell(user(process.euid)), *_facts(process, boottime_ns))
-    yield TreeRow(node.depth, node.last, cells, label(node))
+    yield TreeRow(node.depth, node.last, cells, told)
     for number, thread in enumerate(process.thread_list, 1):
         last = number == len(process.thread_list) and not has_children
         cells = (Cell(""), *_facts(thread, boottime_ns))
@@ -45,6 +53,12 @@ def age(start_time_ns: int, boottime_ns: int) -> str:
 
 def label(node: Node) -> str:
     """Name, pid, what is out of the ordinary, command line."""
+    shown = arguments(node.process)
+    return f"{name(node)}  {shown}" if shown else name(node)
+
+
+def name(node: Node) -> str:
+    """Name, pid, what is out of the ordinary."""
     process = node.process
     text = f"{printable(process.comm)} ({process.pid})"
     if process.threads > 1 and not process.thread_list:
@@ -62,8 +76,7 @@ def label(node: Node) -> str:
         notes.append("first thread has ended")
     if notes:
         text += f" [{', '.join(notes)}]"
-    shown = arguments(process)
-    return f"{text}  {shown}" if shown else text
+    return text
 
 
 def arguments(process: Process) -> str:
