@@ -87,7 +87,7 @@ def judge_descriptor(seen: Described) -> Finding:
         **{f"{kind}_equal": number for kind, number in equal.items()},
         "structs": len(holders),
         "nice": _number(nice),
-        "umask_octal": shown("octal", umask.kernel),
+        "umask_octal": None if umask.kernel is None else shown("octal", umask.kernel),
         "files_limit": _number(limit),
     }
     asked = (seen.nice, seen.umask, seen.files_limit)
