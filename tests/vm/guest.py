@@ -34,7 +34,6 @@ MORE_KERNEL_TESTS = (
     "maps.py::test_python_with_threads",
     "syscalls.py::test_each_count_and_each_error_twenty_times",
     "ctxswitch.py::test_a_command",
-    "trace_ipc.py::test_each_message_and_each_byte",
     "tree.py::test_a_chain_through_one_that_has_ended",
     "task.py::test_a_zombie",
 )
