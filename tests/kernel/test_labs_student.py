@@ -186,7 +186,7 @@ FINDS: dict[str, dict[str, Find]] = {
     },
     "signals": {
         "pending": lambda seen, shown: next(
-            name for name in ("SIGUSR1", "SIGUSR2", "SIGHUP") if name in json.dumps(seen["ipc"])
+            name for name in ("SIGUSR1", "SIGUSR2", "SIGIO") if name in json.dumps(seen["ipc"])
         ),
         "handled": lambda seen, shown: calls(seen, "rt_sigreturn")["calls"],
         "lost": lambda seen, shown: shown["sent"] - calls(seen, "rt_sigreturn")["calls"],
