@@ -9,6 +9,7 @@ import os
 import random
 import signal
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 from kintro.concepts import space_apart, space_forbidden, space_memory
@@ -222,16 +223,16 @@ def judge_border_of(seen: AddressSpace) -> Finding:
     )
 
 
-def _look(pid: int) -> AddressSpace:
-    if read_auxv(pid) is None:
-        raise NotObserved("no-memory")
-    return read_space(pid, kernel_symbols=True)
-
-
 EXPERIMENTS = (
     *space_forbidden.EXPERIMENTS,
     Experiment("A2", observe_width, judge_width, on=observe_width_of, judge_on=judge_width_of),
-    Experiment("A3", observe_border, judge_border, on=_look, judge_on=judge_border_of),
+    Experiment(
+        "A3",
+        observe_border,
+        judge_border,
+        on=partial(space_memory.look, kernel_symbols=True),
+        judge_on=judge_border_of,
+    ),
     *space_memory.EXPERIMENTS,
     *space_apart.EXPERIMENTS,
 )

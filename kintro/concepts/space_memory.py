@@ -163,10 +163,11 @@ def judge_touched_of(seen: AddressSpace) -> Finding:
     return Finding(judged(total.rss_bytes < total.size_bytes, False), facts, (picture,))
 
 
-def _look(pid: int) -> AddressSpace:
+def look(pid: int, kernel_symbols: bool = False) -> AddressSpace:
+    """The address space of a process that has one."""
     if read_auxv(pid) is None:
         raise NotObserved("no-memory")
-    return read_space(pid)
+    return read_space(pid, kernel_symbols=kernel_symbols)
 
 
-EXPERIMENTS = (Experiment("A4", observe_touched, judge_touched, on=_look, judge_on=judge_touched_of),)
+EXPERIMENTS = (Experiment("A4", observe_touched, judge_touched, on=look, judge_on=judge_touched_of),)

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -37,21 +38,31 @@ def driver():
 
 
 @pytest.fixture
-def shown(driver, tmp_path: Path) -> Iterator[Callable[..., object]]:
-    """Opens the page of a shape as a file, in a size and a colour scheme; nothing may complain meanwhile."""
+def open_page(driver, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a page as a file, in a size and a colour scheme; nothing may complain meanwhile."""
     driver.get_log("browser")
 
-    def open_page(shape: Layout | Timeline, size: str = "wide", scheme: str = "light") -> object:
+    def opened(page: str, size: tuple[int, int], scheme: str = "light", media: str = "") -> Any:
         path = tmp_path / "page.html"
-        made = address_space(shape) if isinstance(shape, Layout) else timeline(shape)
-        path.write_text(made, encoding="utf-8")
-        width, height = SIZES[size]
+        path.write_text(page, encoding="utf-8")
+        width, height = size
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
         driver.get(path.as_uri())
         return driver
 
-    yield open_page
+    yield opened
     assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+@pytest.fixture
+def shown(open_page) -> Callable[..., object]:
+    """Opens the page of a shape."""
+
+    def show(shape: Layout | Timeline, size: str = "wide", scheme: str = "light") -> object:
+        made = address_space(shape) if isinstance(shape, Layout) else timeline(shape)
+        return open_page(made, SIZES[size], scheme)
+
+    return show

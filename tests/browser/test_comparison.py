@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -38,23 +36,13 @@ def sample() -> Comparison:
 
 
 @pytest.fixture
-def opened(driver, tmp_path: Path):
-    """Opens the page as a file; nothing may complain meanwhile."""
-    driver.get_log("browser")
+def opened(open_page):
+    """Opens the page of the sample."""
 
-    def open_page(size: str = "wide", scheme: str = "light"):
-        path = tmp_path / "page.html"
-        path.write_text(comparison(sample()), encoding="utf-8")
-        width, height = SIZES[size]
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
-        driver.get(path.as_uri())
-        return driver
+    def opens(size: str = "wide", scheme: str = "light"):
+        return open_page(comparison(sample()), SIZES[size], scheme)
 
-    yield open_page
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    return opens
 
 
 def test_bars_are_as_long_as_their_values_on_a_logarithmic_axis(opened) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.by import By
@@ -41,23 +39,13 @@ def chain(labels: list[str]) -> Graph:
 
 
 @pytest.fixture
-def opened(driver, tmp_path: Path):
-    """Opens a graph as a file; nothing may complain meanwhile."""
-    driver.get_log("browser")
+def opened(open_page):
+    """Opens the page of a graph."""
 
-    def open_page(shape: Graph, size: str = "wide", scheme: str = "light"):
-        path = tmp_path / "graph.html"
-        path.write_text(graph(shape), encoding="utf-8")
-        width, height = SIZES[size]
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
-        driver.get(path.as_uri())
-        return driver
+    def opens(shape: Graph, size: str = "wide", scheme: str = "light"):
+        return open_page(graph(shape), SIZES[size], scheme)
 
-    yield open_page
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    return opens
 
 
 def labels(count: int) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import layouts
 import pytest
@@ -24,22 +22,13 @@ WIDTHS = (400, 1400)
 
 
 @pytest.fixture
-def opened(driver, tmp_path: Path) -> Iterator:
-    """Opens a report as a file; nothing may complain meanwhile."""
-    driver.get_log("browser")
+def opened(open_page):
+    """Opens the page of a report."""
 
-    def open_page(shape: Report, width: int = 1400, scheme: str = "light", media: str = ""):
-        path = tmp_path / "report.html"
-        path.write_text(report(shape), encoding="utf-8")
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-        driver.get(path.as_uri())
-        return driver
+    def opens(shape: Report, width: int = 1400, scheme: str = "light", media: str = ""):
+        return open_page(report(shape), (width, 900), scheme, media)
 
-    yield open_page
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    return opens
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -42,23 +42,14 @@ return [...document.querySelectorAll("thead th")].flatMap((head) => {
 
 
 @pytest.fixture
-def opened(driver, tmp_path: Path) -> Iterator:
-    """Opens the sheet of all labs, of which one was done; nothing may complain meanwhile."""
-    driver.get_log("browser")
+def opened(open_page) -> Callable[..., Any]:
+    """Opens the sheet of all labs, of which one was done."""
 
-    def open_page(language: str = "en", width: int = 1200, scheme: str = "light"):
-        path = tmp_path / "sheet.html"
+    def opens(language: str = "en", width: int = 1200, scheme: str = "light") -> Any:
         made = sheet.sheet(list(catalogue.NAMES), [Kept(DONE, True)], language)
-        path.write_text(page_of(made), encoding="utf-8")
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
-        driver.get(path.as_uri())
-        return driver
+        return open_page(page_of(made), (width, 900), scheme)
 
-    yield open_page
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    return opens
 
 
 @pytest.mark.parametrize("width", WIDTHS)
