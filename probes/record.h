@@ -21,6 +21,7 @@ enum {
 BPF_F_TABLE("array", u32, struct thread_record, threads, THREADS, BPF_F_MMAPABLE);
 #else
 BPF_HASH(threads, u32, struct thread_record, THREADS);
+BPF_ARRAY(blank, struct thread_record, 1); /* stays 0: on the stack it takes a third of all there is */
 #endif
 
 static inline struct thread_record *record_of(u32 tid)
@@ -28,10 +29,14 @@ static inline struct thread_record *record_of(u32 tid)
 #ifdef TID_INDEX
     return threads.lookup(&tid);
 #else
-    struct thread_record *record = threads.lookup(&tid), fresh = {};
+    struct thread_record *record = threads.lookup(&tid), *fresh;
+    u32 zero = 0;
     if (record)
         return record;
-    threads.insert(&tid, &fresh);
+    fresh = blank.lookup(&zero);
+    if (!fresh)
+        return NULL;
+    threads.insert(&tid, fresh);
     return threads.lookup(&tid);
 #endif
 }

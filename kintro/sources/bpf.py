@@ -3,6 +3,9 @@
 A loaded probe is programs and maps known by their file descriptors. They live as long as the process that
 holds them: nothing is pinned, so that even kill -9 leaves nothing behind.
 
+The compiler runs in a child, which hands the descriptors over: LLVM ends the process (exit(3)) where it
+cannot make BPF of a text, as when a program needs more stack than BPF has.
+
 Cost: 0.2 to 0.4 s and about 120 MB of memory for the compiler, but only where kept.py has nothing kept; else
 the verifier's 30 to 60 ms, in a thread of their own. So nothing here imports numpy: that takes as long, and
 whoever needs both has them side by side.
@@ -17,8 +20,8 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,9 +30,10 @@ from kintro.errors import EX_NOPERM, EX_UNAVAILABLE, KintroError
 from kintro.sources import cpu, host, kept
 from kintro.sources.bpf_syscall import map_attributes, program_type
 from kintro.sources.filters import Filters
+from kintro.sources.handed_over import Loaded, handed_over
 from kintro.sources.probe_source import probe_text
 
-LOG_LINES = 12  # of the compiler's or verifier's last words
+_REFUSED = "bcc cannot load the probe"
 
 # bcc before 0.37 parses its own headers for kernels from 6.19 on only with these.
 _FLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag")
@@ -87,9 +91,6 @@ def require_tracing() -> None:
         )
 
 
-Loaded = tuple[dict[str, int], dict[str, int]]  # programs and maps, name → descriptor
-
-
 class Loading:
     """A probe on its way into the kernel: as kept from a run before, in a thread, or else compiled.
 
@@ -139,9 +140,15 @@ class Loading:
                 self._store.remove(self._key)
 
     def _compiled(self) -> Loaded:
-        """And kept for the next time. Not in the thread: it takes standard error for itself meanwhile."""
+        """And kept for the next time."""
+        from kintro.sources.headers import header_tree  # and not where a probe is kept
+
+        with header_tree() as tree:
+            return handed_over(lambda: self._compile(tree), _REFUSED)
+
+    def _compile(self, tree: Path) -> Loaded:
         bcc = load_bcc()
-        module, programs = _compile(bcc, self.text, self._parameters)
+        module, programs = _compile(bcc, tree, self.text, self._parameters)
         try:
             maps = _tables(bcc.lib, module.module)
             if self._key is not None:
@@ -179,46 +186,18 @@ def _image(lib: Any, module: int, programs: Mapping[str, int], maps: Mapping[str
     )
 
 
-def _compile(bcc: ModuleType, text: str, parameters: Mapping[str, int]) -> tuple[Any, dict[str, int]]:
+def _compile(
+    bcc: ModuleType, tree: Path, text: str, parameters: Mapping[str, int]
+) -> tuple[Any, dict[str, int]]:
     """bcc's object, and program name → descriptor in the order of the text."""
-    from kintro.sources.headers import header_tree  # and not where a probe is kept
-
     flags = [f"-D{name}={value}{'ULL' if value >> 31 else ''}" for name, value in parameters.items()]
-    with header_tree() as tree, _stderr_kept() as said:
-        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
-        try:
-            module = bcc.BPF(text=text.encode(), cflags=[f"-I{tree}", *_FLAGS, *flags])
-            programs = {
-                name: module.load_func(name.encode(), program_type(name)).fd
-                for name in re.findall(r"^int ((?:tp|tail|perf|run)_\w+)\(", text, re.MULTILINE)
-            }
-        except Exception as error:  # bcc raises nothing finer
-            raise KintroError(_refusal(error, said()), None, EX_UNAVAILABLE) from error
-        finally:
-            del os.environ["BCC_KERNEL_SOURCE"]
+    os.environ["BCC_KERNEL_SOURCE"] = str(tree)
+    try:
+        module = bcc.BPF(text=text.encode(), cflags=[f"-I{tree}", *_FLAGS, *flags])
+        programs = {
+            name: module.load_func(name.encode(), program_type(name)).fd
+            for name in re.findall(r"^int ((?:tp|tail|perf|run)_\w+)\(", text, re.MULTILINE)
+        }
+    except Exception as error:  # bcc raises nothing finer
+        raise KintroError(f"{_REFUSED}: {error}", None, EX_UNAVAILABLE) from error
     return module, programs
-
-
-def _refusal(error: Exception, said: str) -> str:
-    """One message out of bcc's exception and the last lines of what compiler and verifier printed."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    return "\n    ".join([f"bcc cannot load the probe: {error}", *lines[-LOG_LINES:]])
-
-
-@contextmanager
-def _stderr_kept() -> Iterator[Any]:
-    """Keeps what C libraries print to descriptor 2 away from the terminal; yields a reader of it."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with open(os.memfd_create("stderr"), "rb") as file:
-        os.dup2(file.fileno(), 2)
-
-        def said() -> str:
-            file.seek(0)
-            return file.read().decode(errors="backslashreplace")
-
-        try:
-            yield said
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -41,10 +41,15 @@ def kintro(*arguments: str | Path, **options: Any) -> subprocess.CompletedProces
     return subprocess.run([KINTRO, *map(str, arguments)], **options)
 
 
-def kintro_with(module: str, change: str, *arguments: str | Path) -> None:
-    """Runs kintro where a limit of a module is another one: `change` is an assignment to its name."""
+def changed(module: str, change: str) -> list[str]:
+    """The command line of a kintro where a limit of a module is another one: `change` assigns to its name."""
     lines = f"import {module} as module", change, "import sys; from kintro.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
+    return [sys.executable, "-c", "\n".join(lines)]
+
+
+def kintro_with(module: str, change: str, *arguments: str | Path) -> None:
+    """Runs `kintro ARGUMENTS …` so changed."""
+    command = [*changed(module, change), *map(str, arguments)]
     subprocess.run(command, check=True, timeout=DEADLINE_S, env=environment())
 
 

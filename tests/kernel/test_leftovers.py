@@ -10,12 +10,15 @@ import platform
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .harness import KINTRO, environment, program, running, wait_for
+from kintro.errors import EX_UNAVAILABLE
+
+from .harness import KINTRO, end_of, environment, program, running, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -98,17 +101,21 @@ def test_killed_command_line_leaves_no_process(tmp_path: Path) -> None:
 
 
 def cpu_ticks(pid: int) -> float:
-    """CPU time a process has used, in 10 ms; infinite when it has ended."""
+    """CPU time a process and its children have used, in 10 ms; infinite when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return math.inf
-    return math.inf if fields[0] == "Z" else int(fields[11]) + int(fields[12])
+    if fields[0] == "Z":
+        return math.inf
+    of_children = (ticks for child in children if (ticks := cpu_ticks(int(child))) < math.inf)
+    return sum(map(int, fields[11:15])) + sum(of_children)
 
 
 def test_killed_while_it_compiles(never_compiled: Callable[[], list[str]]) -> None:
-    """At every stage of its start. Killed in the compiler, it leaves a folder of headers in /run, closed to
-    all but root: the next one that compiles takes it away."""
+    """At every stage of its start. Killed while the compiler runs, it leaves a folder of headers in /run,
+    closed to all but root: the next one that compiles takes it away."""
     before = litter()
     for stage in range(12):
         command = [KINTRO, "trace-fork", "-q", "-d", "0.1", *never_compiled()]
@@ -122,6 +129,44 @@ def test_killed_while_it_compiles(never_compiled: Callable[[], list[str]]) -> No
     command = [KINTRO, "trace-fork", "-q", "-d", "0.1", *never_compiled()]
     subprocess.run(command, env=environment(), stdout=subprocess.DEVNULL, check=True, timeout=30)
     wait_for(lambda: litter() <= before, f"{litter() - before} to be gone", 5)
+
+
+def test_the_compiler_killed(never_compiled: Callable[[], list[str]]) -> None:
+    command = [KINTRO, "trace-fork", "-q", "-d", "0.1", *never_compiled()]
+    with running(command, stderr=subprocess.PIPE) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        [compiler] = wait_for(lambda: children.read_text().split(), "the compiler")
+        os.kill(int(compiler), signal.SIGKILL)
+        status, stderr = end_of(process)
+    assert status == EX_UNAVAILABLE
+    assert stderr == "kintro: bcc cannot load the probe: the compiler ended with status -9\n"
+    assert [*Path("/run").glob(f"kintro-{process.pid}-*")] == []
+
+
+TOO_MUCH_STACK = r"""
+import sys
+from kintro.cli import main
+from kintro.sources import bpf
+
+text_of = bpf.probe_text
+bpf.probe_text = lambda name: text_of(name) + (
+    "int tp_sched_wakeup(void *ctx)"
+    "{ char room[600] = {}; bpf_get_current_comm(room, sizeof(room)); return room[*(u32 *)ctx & 511]; }\n"
+)
+sys.exit(main())
+"""
+
+
+def test_a_program_that_llvm_refuses() -> None:
+    """It calls exit(1), which must not be kintro's end without a word."""
+    before = litter()
+    command = [sys.executable, "-c", TOO_MUCH_STACK, "trace-fork", "-q", "-d", "0.1"]
+    done = subprocess.run(command, env=environment(), capture_output=True, timeout=30)
+    assert done.returncode == EX_UNAVAILABLE
+    told = done.stderr.decode()
+    assert told.startswith("kintro: bcc cannot load the probe: the compiler ended with status 1\n"), told
+    assert "stack limit" in told
+    assert litter() <= before
 
 
 def test_normal_end_leaves_nothing(tmp_path: Path) -> None:

@@ -7,12 +7,24 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .harness import KINTRO, environment, interrupt, json_lines, kintro, program, running, strictly, wait_for
+from .harness import (
+    KINTRO,
+    changed,
+    environment,
+    interrupt,
+    json_lines,
+    kintro,
+    program,
+    running,
+    strictly,
+    wait_for,
+)
 from .test_trace_syscalls import links_of
 
 pytestmark = pytest.mark.kernel
@@ -66,12 +78,14 @@ class Told:
         return found
 
 
-def workload(folder: Path, *options: str | Path) -> tuple[Told, list[dict[str, Any]], dict[str, Any]]:
+def workload(
+    folder: Path, *options: str | Path, called: Sequence[str] = (KINTRO,)
+) -> tuple[Told, list[dict[str, Any]], dict[str, Any]]:
     """What kintro told, what the workload did, and what `kintro ipc` finds while it waits at its end."""
     folder.mkdir()
     output, ledger = folder / "out.jsonl", folder / "ledger"
     command = program("traffic", ledger, folder)
-    words = [KINTRO, "trace-ipc", "--json", "-o", output, "--as-root", *options, "--", *command]
+    words = [*called, "trace-ipc", "--json", "-o", output, "--as-root", *options, "--", *command]
     with running(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -202,6 +216,14 @@ def test_the_same_again_and_again(tmp_path: Path) -> None:
         told, ledger, _ = workload(tmp_path / str(number))
         assert_as_in_the_ledger(told, ledger)
         assert_signals(told, ledger)
+
+
+def test_where_threads_have_no_place_by_their_tid(tmp_path: Path) -> None:
+    """As where pid_max is above 65 536, or in a container."""
+    called = changed("kintro.observers.thread_records", "module.TID_INDEX_MAX = 0")
+    told, ledger, _ = workload(tmp_path / "w", called=called)
+    assert_as_in_the_ledger(told, ledger)
+    assert_signals(told, ledger)
 
 
 def test_a_saved_session_tells_the_same(tmp_path: Path) -> None:

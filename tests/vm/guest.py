@@ -33,6 +33,8 @@ MORE_KERNEL_TESTS = (
     "maps.py::test_bash",
     "maps.py::test_python_with_threads",
     "syscalls.py::test_each_count_and_each_error_twenty_times",
+    "trace_ipc.py::test_each_message_and_each_byte",
+    "trace_ipc.py::test_signals_from_sender_to_receiver",
     "ctxswitch.py::test_a_command",
     "tree.py::test_a_chain_through_one_that_has_ended",
     "task.py::test_a_zombie",
