@@ -170,6 +170,7 @@ static inline void find_ends(struct thread_record *record, struct spec *spec, u6
     } else if (spec->works_on == ON_SIGNALS) {
         record->flags |= TAKES;
     } else {
+#pragma unroll /* as in mappings.h */
         for (u32 i = 0; i < 2; i++) {
             struct end *end = end_of(record, i);
             u32 place = i ? spec->to : spec->from;

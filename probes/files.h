@@ -43,8 +43,10 @@ static inline void look_up(struct thread_record *record, u32 place, s32 fd)
         return;
     }
     now.told_as = file >> ALIGNED_BITS << TOLD_BITS;
-    if (number)
-        now.told_as |= __sync_fetch_and_add(number, 1) & ((1 << TOLD_BITS) - 1);
+    if (number) {
+        __sync_fetch_and_add(number, 1); /* its result is not to be had before Linux 5.12 */
+        now.told_as |= *number & ((1 << TOLD_BITS) - 1);
+    }
     record->files[place & 1] = now.told_as;
     told.update(&file, &now);
     record->unknown |= 1 << (place & 1);

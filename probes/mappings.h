@@ -21,6 +21,7 @@ static inline struct vm_area_struct *mapping_at(u64 address)
     bpf_probe_read_kernel(&entry, 8, (char *)&mm->mm_mt + sizeof(mm->mm_mt) - 8);
     if ((entry & 3) != 2) /* xa_is_node: else a single mapping */
         return NULL;
+#pragma unroll /* Linux 6.1 refuses a loop that comes back to its head by falling through */
     for (int depth = 0; depth < MAPLE_DEPTH; depth++) {
         u64 node = entry & ~0xffULL, type = entry >> 3 & 0xf, pivot;
         u32 pivots = type == MAPLE_ARANGE ? MAPLE_ARANGE_PIVOTS : MAPLE_RANGE_PIVOTS, slot;

@@ -87,13 +87,13 @@ static inline void tell_socket(struct thread_record *record, struct end *end, st
 static inline u64 addressee(struct thread_record *record, struct spec *spec, u64 *registers, struct sock *sk,
                             u32 protocol)
 {
-    u32 cpu = bpf_get_smp_processor_id(), zero = 0, length, net_inode = 0;
+    u32 cpu = bpf_get_smp_processor_id(), length, net_inode = 0;
     struct address_scratch *scratch = address_scratch.lookup(&cpu);
-    u64 name, *known, *last = addresses_told.lookup(&zero), number, size;
+    u64 name, *known, number, size;
     void *net = NULL;
     char *data;
 
-    if (!scratch || !last)
+    if (!scratch)
         return 0;
     if (spec->names == ADDRESS) {
         name = registers[ARG4];
@@ -119,7 +119,7 @@ static inline u64 addressee(struct thread_record *record, struct spec *spec, u64
     known = addresses.lookup(&scratch->address);
     if (known)
         return *known;
-    number = __sync_fetch_and_add(last, 1) + 1;
+    number = bpf_ktime_get_ns() * CPUS + cpu; /* no other one has it */
     scratch->event.ts_ns = record->ts_ns;
     scratch->event.number = number;
     size += sizeof(scratch->event) + 8;

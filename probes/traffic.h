@@ -195,7 +195,6 @@ static inline struct end *end_of(struct thread_record *record, u32 which)
     return (struct end *)&record->ends[(which & 1) * 4];
 }
 
-BPF_ARRAY(addresses_told, u64, 1);
 struct address {
     u64 words[15];
 };
