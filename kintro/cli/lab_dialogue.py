@@ -115,7 +115,7 @@ class Dialogue:
         missing = self.missing(begun)
         if not missing:
             if self._answers is not None and self._answers["observations"]:
-                hint = f"what is answered stays so; do it again: kintro lab start {begun.lab}"
+                hint = f"what is answered stays so; do it again: {catalogue.beginning(begun.lab)}"
                 raise KintroError(f"the lab {begun.lab} has been answered", hint, EX_USAGE)
             return begun
         if self._answers is not None:

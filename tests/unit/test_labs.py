@@ -422,8 +422,10 @@ def test_answers_as_one_would_type_them(
 
 
 def test_a_lab_that_was_not_done(own_state: Path) -> None:
-    with pytest.raises(KintroError, match="has not been done yet"):
-        run_lab("check", "zombie")
+    for name, command in (("zombie", "kintro"), ("orphans", "sudo kintro")):
+        with pytest.raises(KintroError, match="has not been done yet") as raised:
+            run_lab("check", name)
+        assert raised.value.hint == f"begin with: {command} lab start {name}"
 
 
 def test_a_session_that_was_changed_is_not_checked(own_state: Path) -> None:
