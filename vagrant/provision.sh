@@ -45,7 +45,7 @@ if [ ${#wanted[@]} != 0 ]; then # all at once: one by one takes several times as
     apt_install "${wanted[@]}" >/dev/null || say "not all of these can be had: trying one by one"
 fi
 install_optional lessons "${lessons[@]}"
-"$repo/script/install"
+bash "$repo/script/install"
 
 # Whoever is in the group may see what root may see, and with kintro's --as-root do what root may do. So this
 # belongs on a machine that is there to be thrown away.

@@ -12,7 +12,7 @@ from kintro.cli import tracing
 from kintro.cli.report import language
 from kintro.concepts.words import LANGUAGES
 from kintro.errors import EX_NOINPUT, EX_UNAVAILABLE, KintroError
-from kintro.labs.catalogue import NAMES
+from kintro.labs.catalogue import NAMES, beginning
 
 if TYPE_CHECKING:
     from kintro.cli.output import Output
@@ -114,10 +114,10 @@ def _check(args: argparse.Namespace, spoken: str) -> int:
     with as_calling_user():
         kept = state.last(state.read(path), args.lab)
     if kept is None:
-        hint = f"begin with: kintro lab start {args.lab}"
+        hint = f"begin with: {beginning(args.lab)}"
         raise KintroError(f"the lab {args.lab} has not been done yet", hint, EX_NOINPUT)
     if not kept.whole or not session.fits(words.of_lab(args.lab), kept.session):
-        hint = f"do it again: kintro lab start {args.lab}"
+        hint = f"do it again: {beginning(args.lab)}"
         raise KintroError(f"the session of {args.lab} is not as kintro wrote it", hint, EX_NOINPUT)
     output = Output(args.output)
     answers = _answers(args.answers) if args.answers is not None else None

@@ -50,7 +50,7 @@ class Dialogue:
         with as_calling_user():
             state.keep(path)  # what cannot be kept need not be begun
         if self._answers is not None:
-            self._require_known(said)
+            self._require_answers(said)
         self._title(f"{name}: {self._in(said.title)}")
         self.say(self._in(said.question))
         self._title(self.own["predict"])
@@ -69,15 +69,23 @@ class Dialogue:
                 self._step(number, said.steps[step], stage)
                 asked = [question for question in said.observations if question.step == step]
                 if asked:
-                    self._keep(path, done)  # before there is somebody who may leave
-                    found = self._ask_all("observations", asked, stage.shown)
-                    done = done._replace(observations={**done.observations, **found})
+                    done = self._observe(path, done, asked)
                 else:
                     self._wait()
             if session.unrecorded(said, stage.facts):
                 hint = "start the lab again, and let its program do what it does"
                 raise KintroError("what the lab is about did not happen", hint, EX_UNAVAILABLE)
             self._keep(path, done)
+        return done
+
+    def _observe(self, path: Path, done: Session, questions: Iterable[Question]) -> Session:
+        """Asks for observations, and keeps each at once: a student may leave at any question."""
+        self._keep(path, done)
+        for question in questions:
+            found = self._ask_all("observations", [question], done.shown)
+            if found:
+                done = done._replace(observations={**done.observations, **found})
+                self._keep(path, done)
         return done
 
     def _keep(self, path: Path, done: Session) -> None:
@@ -107,22 +115,17 @@ class Dialogue:
         missing = self.missing(begun)
         if not missing:
             if self._answers is not None and self._answers["observations"]:
-                hint = f"what is answered stays so; do it again: kintro lab start {begun.lab}"
+                hint = f"what is answered stays so; do it again: {catalogue.beginning(begun.lab)}"
                 raise KintroError(f"the lab {begun.lab} has been answered", hint, EX_USAGE)
             return begun
         if self._answers is not None:
-            self._require_known(words.of_lab(begun.lab))
+            self._require_answers(words.of_lab(begun.lab))
         elif self._quiet:
             hint = "leave out --json to be asked, or give --answers FILE"
             raise KintroError(f"answers of the lab {begun.lab} are missing", hint, EX_USAGE)
         if self._answers is None:
             self.say(self.own["later"])
-        found = self._ask_all("observations", missing, begun.shown)
-        done = begun._replace(observations={**begun.observations, **found})
-        path = state.file_of(os.environ)
-        with as_calling_user():
-            state.keep(path, done)
-        return done
+        return self._observe(state.file_of(os.environ), begun, missing)
 
     def missing(self, done: Session) -> list[Question]:
         return session.missing(words.of_lab(done.lab), done)
@@ -202,15 +205,20 @@ class Dialogue:
             raise KintroError("nobody answers", "give answers with --answers FILE", EX_NOINPUT)
         return typed
 
-    def _require_known(self, said: Words) -> None:
+    def _require_answers(self, said: Words) -> None:
+        """Before anything is begun or kept: what a file has are answers to questions of the lab."""
         assert self._answers is not None
         parts: Mapping[str, Sequence[Question]] = {
             "predictions": said.predictions, "observations": said.observations
         }  # fmt: skip
         for part, questions in parts.items():
-            unknown = set(self._answers[part]) - {question.name for question in questions}
+            given = self._answers[part]
+            unknown = set(given) - {question.name for question in questions}
             if unknown:
                 raise KintroError(f"nobody asks for {sorted(unknown)[0]} in {part}", None, EX_NOINPUT)
+            for question in questions:
+                if question.name in given:
+                    _checked(question, given[question.name])
 
 
 def _checked(question: Question, given: Any) -> Answer:

@@ -22,6 +22,11 @@ def lab(name: str) -> Lab:
     return found
 
 
+def beginning(name: str) -> str:
+    """The command that begins a lab."""
+    return f"{'sudo ' if lab(name).root else ''}kintro lab start {name}"
+
+
 def require(wanted: Lab) -> None:
     """KintroError if it cannot be done by this user (77) or in this place (69)."""
     if wanted.root and os.geteuid() != 0:

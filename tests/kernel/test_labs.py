@@ -257,15 +257,15 @@ def test_what_is_no_text_is_no_answer(tmp_path: Path) -> None:
     assert done.stdout.count(b"That is no answer to this.") == 1
 
 
-def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) -> None:
+def test_who_leaves_at_the_last_questions_can_answer_the_others_later(tmp_path: Path) -> None:
     env = environment(XDG_STATE_HOME=str(tmp_path), LANG="C.UTF-8")
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": env}
     with running([KINTRO, "lab", "start", "address-space"], **pipes) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(b"1\nmuch\n4 KiB\n")
+        process.stdin.write(b"1\nmuch\n4 KiB\n8 KiB\n")
         process.stdin.flush()
         told = ""
-        while "(RSS)" not in told:
+        while not told.endswith("\n1-5> "):
             piece = os.read(process.stdout.fileno(), 4096)
             assert piece, told
             told += piece.decode()
@@ -276,6 +276,11 @@ def test_who_leaves_at_the_last_questions_can_answer_them_later(tmp_path: Path) 
     listed = strictly(kintro("lab", "list", "--json", env=env).stdout)["labs"]
     [entry] = [one for one in listed if one["name"] == "address-space"]
     assert entry["taken_at"] is not None and entry["marks"] is None
+    done = kintro("lab", "check", "address-space", env=env, stdin=None, input=b"1\n")
+    assert done.returncode == 0 and b"RSS" not in done.stdout.split(b"Predictions")[0]
+    [kept] = json.loads((tmp_path / "kintro/labs.json").read_text())["sessions"]
+    observed = kept["observations"]
+    assert (observed["size_bytes"], observed["resident_bytes"], observed["kind"]) == (4096, 8192, "text")
 
 
 def test_who_leaves_before_all_is_recorded_is_told_that_nothing_is_kept(tmp_path: Path) -> None:

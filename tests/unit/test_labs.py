@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -377,6 +378,8 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ('{"observations": []}', "are objects"),
         ('{"observations": {"apples": 1}}', "nobody asks for apples"),
         ('{"observations": {"left": "two"}}', "'two' is no answer to left"),
+        ('{"observations": {"zombies": 5, "left": "two"}}', "'two' is no answer to left"),
+        ('{"predictions": {"killed": "perhaps"}}', "'perhaps' is no answer to killed"),
         ('{"observations": {"killed": 7}}', "7 is no answer to killed"),
         (f'{{"observations": {{"left": {10**400}}}}}', "is no answer to left"),
         ("[" * 99999, "is no JSON"),
@@ -390,6 +393,18 @@ def test_files_of_answers(own_state: Path, tmp_path: Path, text: str, message: s
     with pytest.raises(KintroError, match=message) as raised:
         run_lab("check", "zombie", "--answers", str(path))
     assert raised.value.exit_code == 66
+    [kept] = state.read(own_state)
+    assert kept.session.observations == ({"left": 1} if "missing" in message else {})
+
+
+def test_each_answer_is_kept_at_once(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one who leaves is not asked again."""
+    state.keep(own_state, zombie())
+    monkeypatch.setattr("sys.stdin", io.StringIO("5\n1\n"))
+    with pytest.raises(KintroError, match="nobody answers"):
+        run_lab("check", "zombie")
+    [kept] = state.read(own_state)
+    assert kept.whole and kept.session.observations == {"zombies": 5, "code": 1}
 
 
 def test_answers_as_one_would_type_them(
@@ -407,8 +422,10 @@ def test_answers_as_one_would_type_them(
 
 
 def test_a_lab_that_was_not_done(own_state: Path) -> None:
-    with pytest.raises(KintroError, match="has not been done yet"):
-        run_lab("check", "zombie")
+    for name, command in (("zombie", "kintro"), ("orphans", "sudo kintro")):
+        with pytest.raises(KintroError, match="has not been done yet") as raised:
+            run_lab("check", name)
+        assert raised.value.hint == f"begin with: {command} lab start {name}"
 
 
 def test_a_session_that_was_changed_is_not_checked(own_state: Path) -> None:
