@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import traceback
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -20,7 +21,8 @@ from kintro.errors import EX_UNAVAILABLE, KintroError
 Loaded = tuple[dict[str, int], dict[str, int]]  # programs and maps, name → descriptor
 
 LINES_MAX = 12  # of what was printed last
-_BYTES_MAX, _FDS_MAX = 1 << 16, 253  # of a message: SCM_MAX_FD, include/net/scm.h
+_BYTES_MAX = 1 << 16  # of a message
+_ROOM = socket.CMSG_SPACE(253 * array("i").itemsize)  # for descriptors: SCM_MAX_FD, include/net/scm.h
 
 
 def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
@@ -35,13 +37,15 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
         childs.close()
         status = 0
         try:
-            answer, fds, *_ = socket.recv_fds(ours, _BYTES_MAX, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
+            # Not by recv_fds: it drops its flags, and a command would get all of these as well.
+            answer, rights, *_ = ours.recvmsg(_BYTES_MAX, _ROOM, socket.MSG_CMSG_CLOEXEC)
         finally:
             os.kill(pid, signal.SIGKILL)  # if it has not ended
             with suppress(ChildProcessError):  # SIGCHLD is ignored: nobody learns how it ended
                 status = os.waitpid(pid, 0)[1]
         said.seek(0)
         printed = said.read().decode(errors="backslashreplace").splitlines()
+    fds = array("i", b"".join(data for *_, data in rights))
     if fds:
         programs, maps = json.loads(answer)
         return dict(zip(programs, fds, strict=False)), dict(zip(maps, fds[len(programs) :], strict=True))
