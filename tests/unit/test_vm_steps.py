@@ -60,3 +60,11 @@ def test_a_signal_ends_the_step_too(tmp_path: Path, number: signal.Signals, insi
 
 def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_a_kernel_that_is_not_in_the_table(tmp_path: Path) -> None:
+    """Else nothing would run, and pass."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run([VM / "kernels", "6.1", "6.2"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kintro: no kernel 6.2; there are: 5.10 6.1 6.12 backports testing\n"
