@@ -60,9 +60,11 @@ if id "$user" >/dev/null 2>&1; then
     usermod -aG "$group" "$user"
     home=$(getent passwd "$user" | cut -d: -f6)
     labs=$home/labs
-    install -d -o "$user" -g "$(id -gn "$user")" "$labs"
-    ln -sfn "$repo/docs" "$labs/docs"
-    runuser -u "$user" -- env HOME="$home" /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
+    # As that user, who may have put a link there: root would follow it, and give away where it leads.
+    as_user=(runuser -u "$user" -- env HOME="$home")
+    "${as_user[@]}" mkdir -p "$labs"
+    "${as_user[@]}" ln -sfn "$repo/docs" "$labs/docs"
+    "${as_user[@]}" /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
 fi
 
 [ -n "$in_box" ] || /usr/local/bin/kintro doctor
