@@ -114,7 +114,10 @@ class Loading:
         self._loaded: Loaded | None = None
         self._fresh = fresh
         self._thread = threading.Thread(target=self._load_kept)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # too many threads, too little memory: pthread_create(3) tells no more
+            raise KintroError("cannot start a thread", None, EX_UNAVAILABLE) from error
 
     def result(self) -> Loaded:
         """Waits for it. KintroError where bcc, the kernel or the verifier refuse."""
