@@ -36,8 +36,7 @@ lessons=(strace "$(perf_package)" bpftrace gcc libc6-dev)
 [ "${KINTRO_GO:-0}" != 1 ] || lessons+=(golang-go)
 wanted=()
 for package in python3-venv python3-bpfcc "${lessons[@]}"; do
-    # A package that another one suggests is known to dpkg without being there.
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || wanted+=("$package")
+    installed "$package" || wanted+=("$package")
 done
 if [ ${#wanted[@]} != 0 ]; then # all at once: one by one takes several times as long
     say "installing ${wanted[*]}"
