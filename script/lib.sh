@@ -24,9 +24,12 @@ apt_install() {
         install --no-install-recommends "$@" </dev/null
 }
 
+# A package that another one suggests is known to dpkg without being there.
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
 # The package lists of a fresh system are empty or old: only a failed first try says so.
 install_package() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" != installed ] || return 0
+    ! installed "$1" || return 0
     say "installing the package $1"
     apt_install "$1" >/dev/null 2>&1 && return
     if [ -z "${lists_updated-}" ]; then

@@ -36,8 +36,7 @@ lessons=(strace "$(perf_package)" bpftrace gcc libc6-dev)
 [ "${KINTRO_GO:-0}" != 1 ] || lessons+=(golang-go)
 wanted=()
 for package in python3-venv python3-bpfcc "${lessons[@]}"; do
-    # A package that another one suggests is known to dpkg without being there.
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || wanted+=("$package")
+    installed "$package" || wanted+=("$package")
 done
 if [ ${#wanted[@]} != 0 ]; then # all at once: one by one takes several times as long
     say "installing ${wanted[*]}"
@@ -60,9 +59,11 @@ if id "$user" >/dev/null 2>&1; then
     usermod -aG "$group" "$user"
     home=$(getent passwd "$user" | cut -d: -f6)
     labs=$home/labs
-    install -d -o "$user" -g "$(id -gn "$user")" "$labs"
-    ln -sfn "$repo/docs" "$labs/docs"
-    runuser -u "$user" -- env HOME="$home" /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
+    # As that user, who may have put a link there: root would follow it, and give away where it leads.
+    as_user=(runuser -u "$user" -- env HOME="$home")
+    "${as_user[@]}" mkdir -p "$labs"
+    "${as_user[@]}" ln -sfn "$repo/docs" "$labs/docs"
+    "${as_user[@]}" /usr/local/bin/kintro lab sheet -o "$labs/sheets.md"
 fi
 
 [ -n "$in_box" ] || /usr/local/bin/kintro doctor

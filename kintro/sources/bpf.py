@@ -114,7 +114,10 @@ class Loading:
         self._loaded: Loaded | None = None
         self._fresh = fresh
         self._thread = threading.Thread(target=self._load_kept)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # too many threads, too little memory: pthread_create(3) tells no more
+            raise KintroError("cannot start a thread", None, EX_UNAVAILABLE) from error
 
     def result(self) -> Loaded:
         """Waits for it. KintroError where bcc, the kernel or the verifier refuse."""
@@ -147,17 +150,14 @@ class Loading:
             return handed_over(lambda: self._compile(tree), _REFUSED)
 
     def _compile(self, tree: Path) -> Loaded:
+        """In the child, so nothing is taken down: bcc's descriptors and its memory go with it."""
         bcc = load_bcc()
         module, programs = _compile(bcc, tree, self.text, self._parameters)
-        try:
-            maps = _tables(bcc.lib, module.module)
-            if self._key is not None:
-                with suppress(ValueError, OSError, KeyError):  # else it is compiled again next time
-                    self._store.write(self._key, _image(bcc.lib, module.module, programs, maps))
-            # Descriptors of our own, so that bcc and the memory of its compiler can go.
-            return {p: os.dup(fd) for p, fd in programs.items()}, {m: os.dup(fd) for m, fd in maps.items()}
-        finally:
-            module.cleanup()
+        maps = _tables(bcc.lib, module.module)
+        if self._key is not None:
+            with suppress(ValueError, OSError, KeyError):  # else it is compiled again next time
+                self._store.write(self._key, _image(bcc.lib, module.module, programs, maps))
+        return programs, maps
 
 
 def _tables(lib: Any, module: int) -> dict[str, int]:

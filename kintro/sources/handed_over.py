@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import traceback
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -20,7 +21,8 @@ from kintro.errors import EX_UNAVAILABLE, KintroError
 Loaded = tuple[dict[str, int], dict[str, int]]  # programs and maps, name → descriptor
 
 LINES_MAX = 12  # of what was printed last
-_BYTES_MAX, _FDS_MAX = 1 << 16, 253  # of a message: SCM_MAX_FD, include/net/scm.h
+_BYTES_MAX = 1 << 16  # of a message
+_ROOM = socket.CMSG_SPACE(253 * array("i").itemsize)  # for descriptors: SCM_MAX_FD, include/net/scm.h
 
 
 def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
@@ -30,18 +32,27 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
     were printed there.
     """
     ours, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, childs, open(os.memfd_create("stderr"), "w+b") as said:
-        pid = _forked(load, childs, said.fileno())
-        childs.close()
+    with ours, childs, open(os.memfd_create("printed"), "w+b") as said:
         status = 0
+        # Signals are not for the child. None comes before it is sure to be ended: who stops kintro ends both.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            answer, fds, *_ = socket.recv_fds(ours, _BYTES_MAX, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
+            pid = _forked(load, childs, said.fileno())
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                childs.close()
+                # Not by recv_fds: it drops its flags, and a command would get all of these as well.
+                answer, rights, *_ = ours.recvmsg(_BYTES_MAX, _ROOM, socket.MSG_CMSG_CLOEXEC)
+            finally:
+                # Where SIGCHLD is ignored it may be gone already, and nobody learns how it ended.
+                with suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)  # if it has not ended
+                    status = os.waitpid(pid, 0)[1]
         finally:
-            os.kill(pid, signal.SIGKILL)  # if it has not ended
-            with suppress(ChildProcessError):  # SIGCHLD is ignored: nobody learns how it ended
-                status = os.waitpid(pid, 0)[1]
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         said.seek(0)
         printed = said.read().decode(errors="backslashreplace").splitlines()
+    fds = array("i", b"".join(data for *_, data in rights))
     if fds:
         programs, maps = json.loads(answer)
         return dict(zip(programs, fds, strict=False)), dict(zip(maps, fds[len(programs) :], strict=True))
@@ -51,25 +62,23 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
     raise KintroError("\n    ".join([message, *lines]), hint, code)
 
 
-def _forked(load: Callable[[], Loaded], channel: socket.socket, stderr: int) -> int:
-    """The child's pid. Signals are not for the child: who stops kintro has it killed by that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+def _forked(load: Callable[[], Loaded], channel: socket.socket, printed: int) -> int:
+    """The child's pid."""
     try:
         pid = os.fork()
-        if not pid:
-            _hand_over(load, channel, stderr)
-        return pid
     except OSError as error:
         raise KintroError(f"cannot start a process: {error.strerror}", None, EX_UNAVAILABLE) from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not pid:
+        _hand_over(load, channel, printed)
+    return pid
 
 
-def _hand_over(load: Callable[[], Loaded], channel: socket.socket, stderr: int) -> NoReturn:
+def _hand_over(load: Callable[[], Loaded], channel: socket.socket, printed: int) -> NoReturn:
     """Sends what it has loaded, or why it has not; nothing where that is not known."""
     status = 1
     try:
-        os.dup2(stderr, 2)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
         try:
             programs, maps = load()
             names = json.dumps([list(programs), list(maps)]).encode()

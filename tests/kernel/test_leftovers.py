@@ -143,6 +143,36 @@ def test_the_compiler_killed(never_compiled: Callable[[], list[str]]) -> None:
     assert [*Path("/run").glob(f"kintro-{process.pid}-*")] == []
 
 
+def test_nothing_of_it_is_the_command_s(never_compiled: Callable[[], list[str]]) -> None:
+    """Programs and maps from the compiler as well as kept ones are closed at its exec: else it could read and
+    write root's maps, and would keep them there."""
+    options = never_compiled()
+    for _ in range(2):
+        command = [
+            KINTRO,
+            "trace-fork",
+            "-q",
+            "--json",
+            "-o",
+            "/dev/null",
+            *options,
+            "--",
+            "ls",
+            "/proc/self/fd",
+        ]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+        assert (done.returncode, done.stdout.split()) == (0, ["0", "1", "2", "3"]), done  # 3 is the folder
+
+
+def test_no_room_for_a_thread(never_compiled: Callable[[], list[str]]) -> None:
+    """A thread's stack is as large as the limit of stacks."""
+    limited = ["bash", "-c", 'ulimit -s 4000000 -v 3000000 && exec "$@"', "sh"]
+    command = [*limited, KINTRO, "trace-fork", "-q", "-d", "0.1", *never_compiled()]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (EX_UNAVAILABLE, "")
+    assert done.stderr == "kintro: cannot start a thread\n"
+
+
 TOO_MUCH_STACK = r"""
 import sys
 from kintro.cli import main

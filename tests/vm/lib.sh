@@ -7,6 +7,14 @@ cache=${KINTRO_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kintro-vm}
 console=
 work=${work-} # the scripts make it
 in_all=${KINTRO_VM_SECONDS:-86400}
+under_way=
+trap interrupted HUP INT TERM
+
+# A step is not waited for then: it may take half an hour, and is in a process group that no terminal signals.
+interrupted() {
+    [ -z "$under_way" ] || { kill "$under_way" && wait "$under_way"; } 2>/dev/null || true
+    exit 130
+}
 
 # What has to be there and is not the project's: there is no verdict, and the exit code is EX_UNAVAILABLE.
 unavailable() {
@@ -19,7 +27,10 @@ step() {
     local name=$1 limit=$2 begun=$SECONDS code=0
     shift 2
     [ $((SECONDS + limit)) -le "$in_all" ] || limit=$((in_all > SECONDS ? in_all - SECONDS : 1))
-    timeout --kill-after=20 "$limit" "$@" </dev/null >"$work/step.log" 2>&1 || code=$?
+    timeout --kill-after=20 "$limit" "$@" </dev/null >"$work/step.log" 2>&1 &
+    under_way=$!
+    wait "$under_way" || code=$?
+    under_way=
     cat "$work/step.log" >>"$work/all.log"
     if [ "$code" = 0 ]; then
         say "$name: passed in $((SECONDS - begun)) s"
