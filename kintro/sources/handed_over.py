@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,7 +36,7 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
         childs.close()
         status = 0
         try:
-            answer, fds, *_ = socket.recv_fds(ours, _BYTES_MAX, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
+            answer, fds = _received(ours)
         finally:
             os.kill(pid, signal.SIGKILL)  # if it has not ended
             with suppress(ChildProcessError):  # SIGCHLD is ignored: nobody learns how it ended
@@ -49,6 +50,21 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
     message, hint, code = json.loads(answer) if answer else (ended, None, EX_UNAVAILABLE)
     lines = [line for line in printed if line.strip()][-LINES_MAX:]
     raise KintroError("\n    ".join([message, *lines]), hint, code)
+
+
+def _received(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and its descriptors, which no other program is to inherit.
+
+    socket.recv_fds does not pass its flags on (cpython, Lib/socket.py).
+    """
+    room = socket.CMSG_LEN(_FDS_MAX * 4)
+    message, parts, flags, _ = channel.recvmsg(_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC)
+    fds = [fd for _, _, part in parts for (fd,) in struct.iter_unpack("=i", part)]
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise KintroError("cannot take over the descriptors of a probe", "raise `ulimit -n`", EX_UNAVAILABLE)
+    return message, fds
 
 
 def _forked(load: Callable[[], Loaded], channel: socket.socket, stderr: int) -> int:
