@@ -34,19 +34,22 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
     with ours, childs, open(os.memfd_create("stderr"), "w+b") as said:
         pid = _forked(load, childs, said.fileno())
         childs.close()
-        status = 0
+        status: int | None = None
         try:
             answer, fds = _received(ours)
         finally:
-            os.kill(pid, signal.SIGKILL)  # if it has not ended
-            with suppress(ChildProcessError):  # SIGCHLD is ignored: nobody learns how it ended
+            # Where SIGCHLD is ignored it may be gone by itself, and nobody learns how it ended.
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)  # if it has not ended
                 status = os.waitpid(pid, 0)[1]
         said.seek(0)
         printed = said.read().decode(errors="backslashreplace").splitlines()
     if fds:
         programs, maps = json.loads(answer)
         return dict(zip(programs, fds, strict=False)), dict(zip(maps, fds[len(programs) :], strict=True))
-    ended = f"{failed}: the compiler ended with status {os.waitstatus_to_exitcode(status)}"
+    ended = f"{failed}: the compiler ended"
+    if status is not None:
+        ended += f" with status {os.waitstatus_to_exitcode(status)}"
     message, hint, code = json.loads(answer) if answer else (ended, None, EX_UNAVAILABLE)
     lines = [line for line in printed if line.strip()][-LINES_MAX:]
     raise KintroError("\n    ".join([message, *lines]), hint, code)
