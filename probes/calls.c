@@ -120,13 +120,18 @@ static inline void only_left(struct bpf_raw_tracepoint_args *ctx, struct thread_
     u16 flags = record->flags;
     struct spec *spec;
 
-    record->flags = (flags & ~(SKIPPED | NEWBORN)) | ENTERED;
+    record->flags &= ~(SKIPPED | NEWBORN);
+    if (!all_attached())
+        return;
+    record->flags |= ENTERED;
     if (flags & (SKIPPED | HELD | NEWBORN) || !counts(record))
         return;
     if (flags & ENTERED) {
         count(refused);
         return;
     }
+    if (!all_found_room())
+        return;
     record->nr = number_at_exit(regs);
     if (is_compat(CURRENT()))
         record->flags |= COMPAT_CALL;

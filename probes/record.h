@@ -7,7 +7,7 @@
 #include "current.h"
 
 enum {
-    ENTERED = 1,  /* an entry or an exit of it has been seen */
+    ENTERED = 1,  /* an entry of it has been seen, or an exit while entries are seen */
     SKIPPED = 2,  /* the call under way is of no interest */
     HELD = 4,     /* nothing counts until its next exec: kintro's own preparations for a command */
     PICKED = 8,   /* it is of a process that was picked */
@@ -22,7 +22,9 @@ BPF_F_TABLE("array", u32, struct thread_record, threads, THREADS, BPF_F_MMAPABLE
 #else
 BPF_HASH(threads, u32, struct thread_record, THREADS);
 BPF_ARRAY(blank, struct thread_record, 1); /* stays 0: on the stack it takes a third of all there is */
+BPF_ARRAY(crowded, u64, 1);                /* 1 from when a thread found no room */
 #endif
+BPF_F_TABLE("array", u32, u64, attached, 1, BPF_F_MMAPABLE); /* 1 while all programs are */
 
 static inline struct thread_record *record_of(u32 tid)
 {
@@ -30,6 +32,7 @@ static inline struct thread_record *record_of(u32 tid)
     return threads.lookup(&tid);
 #else
     struct thread_record *record = threads.lookup(&tid), *fresh;
+    u64 one = 1;
     u32 zero = 0;
     if (record)
         return record;
@@ -37,8 +40,31 @@ static inline struct thread_record *record_of(u32 tid)
     if (!fresh)
         return NULL;
     threads.insert(&tid, fresh);
-    return threads.lookup(&tid);
+    record = threads.lookup(&tid);
+    if (!record)
+        crowded.update(&zero, &one);
+    return record;
 #endif
+}
+
+/* Whether every thread has found room so far. Else an entry that was not seen may have been in the trace. */
+static inline bool all_found_room(void)
+{
+#ifdef TID_INDEX
+    return true;
+#else
+    u32 zero = 0;
+    u64 *now = crowded.lookup(&zero);
+    return now && !*now;
+#endif
+}
+
+/* Whether all programs are attached. As tracing begins and as it ends, exits are seen and entries are not. */
+static inline bool all_attached(void)
+{
+    u32 zero = 0;
+    u64 *now = attached.lookup(&zero);
+    return now && *now;
 }
 
 static inline void drop_record(u32 tid, struct thread_record *record)

@@ -91,7 +91,7 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     now_ns = bpf_ktime_get_ns();
     if (record->stamp_ns)
         record->user_ns += now_ns - record->stamp_ns;
-    else if (!(record->flags & ENTERED))
+    else if (!(record->flags & ENTERED) && all_found_room())
         record->user_ns += now_ns - begin_ns();
     record->flags |= ENTERED;
     record->stamp_ns = now_ns;
@@ -102,18 +102,23 @@ int tp_sys_enter(struct bpf_raw_tracepoint_args *ctx)
 static inline void only_left(struct thread_record *record, u64 now_ns)
 {
     u16 flags = record->flags;
+    bool begun_before = all_found_room(), within = all_attached();
 
     record->flags &= ~(SKIPPED | NEWBORN);
     if (flags & SKIPPED || !counts(record))
         return;
-    if (!(flags & (HELD | NEWBORN)))
+    if (within && !(flags & (HELD | NEWBORN)) && (flags & ENTERED || begun_before))
         count(flags & ENTERED ? refused : early);
     if (flags & ENTERED)
         return;
     if (!record->tgid)
         identify(record);
-    record->flags |= ENTERED;
-    record->kernel_ns += now_ns - (record->stamp_ns ? record->stamp_ns : begin_ns());
+    if (within)
+        record->flags |= ENTERED;
+    if (record->stamp_ns)
+        record->kernel_ns += now_ns - record->stamp_ns;
+    else if (begun_before)
+        record->kernel_ns += now_ns - begin_ns();
     record->stamp_ns = now_ns;
 }
 

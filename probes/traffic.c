@@ -229,12 +229,16 @@ int tp_sys_exit(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     if (!(record->flags & OPEN)) {
         u16 flags = record->flags;
-        record->flags = (flags & ~(SKIPPED | NEWBORN)) | ENTERED;
+        record->flags &= ~(SKIPPED | NEWBORN);
+        if (!all_attached())
+            return 0;
+        record->flags |= ENTERED;
         if (flags & HELD)
             return 0;
         if (flags & TAKES)
             tails.call(ctx, 2);
-        else if (!(flags & (SKIPPED | NEWBORN | ENTERED)) && !is_compat(CURRENT()) && counts(record))
+        else if (!(flags & (SKIPPED | NEWBORN | ENTERED)) && all_found_room() && !is_compat(CURRENT()) &&
+                 counts(record))
             tails.call(ctx, 0);
         return 0;
     }

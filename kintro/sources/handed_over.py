@@ -33,7 +33,7 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
     """
     ours, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, childs, open(os.memfd_create("printed"), "w+b") as said:
-        status = 0
+        status: int | None = None
         # Signals are not for the child. None comes before it is sure to be ended: who stops kintro ends both.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -42,7 +42,7 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 childs.close()
                 # Not by recv_fds: it drops its flags, and a command would get all of these as well.
-                answer, rights, *_ = ours.recvmsg(_BYTES_MAX, _ROOM, socket.MSG_CMSG_CLOEXEC)
+                answer, rights, flags, _ = ours.recvmsg(_BYTES_MAX, _ROOM, socket.MSG_CMSG_CLOEXEC)
             finally:
                 # Where SIGCHLD is ignored it may be gone already, and nobody learns how it ended.
                 with suppress(ProcessLookupError, ChildProcessError):
@@ -53,10 +53,15 @@ def handed_over(load: Callable[[], Loaded], failed: str) -> Loaded:
         said.seek(0)
         printed = said.read().decode(errors="backslashreplace").splitlines()
     fds = array("i", b"".join(data for *_, data in rights))
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise KintroError(f"{failed}: too many open files", "raise `ulimit -n`", EX_UNAVAILABLE)
     if fds:
         programs, maps = json.loads(answer)
         return dict(zip(programs, fds, strict=False)), dict(zip(maps, fds[len(programs) :], strict=True))
-    ended = f"{failed}: the compiler ended with status {os.waitstatus_to_exitcode(status)}"
+    known = "" if status is None else f" with status {os.waitstatus_to_exitcode(status)}"
+    ended = f"{failed}: the compiler ended{known}"
     message, hint, code = json.loads(answer) if answer else (ended, None, EX_UNAVAILABLE)
     lines = [line for line in printed if line.strip()][-LINES_MAX:]
     raise KintroError("\n    ".join([message, *lines]), hint, code)

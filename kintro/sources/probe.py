@@ -82,6 +82,7 @@ class Probe:
                 what = f"tracepoint {name}" if kind == "tp" else f"perf event {name}"
                 message = f"cannot attach to the {what}: {error.strerror}"
                 raise KintroError(message, None, EX_UNAVAILABLE) from error
+        self._tell_attached(1)
         if scan and pid is not None:
             self._add_descendants(pid)
             if self._scanning is not None:
@@ -89,11 +90,17 @@ class Probe:
 
     def detach(self) -> None:
         """Stops tracing; what the rings hold can still be read."""
+        self._tell_attached(0)
         while self._links:
             os.close(self._links.pop())
         while self._perf:
             for fd in self._perf.popitem()[1]:
                 os.close(fd)
+
+    def _tell_attached(self, value: int) -> None:
+        """To a probe that asks whether all of its programs are (probes/record.h)."""
+        if "attached" in self._maps:
+            self.switch("attached")[0] = value
 
     def run(self, name: str) -> None:
         """Runs the function run_<name> on each CPU that is online. KintroError where that cannot be."""

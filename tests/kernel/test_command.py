@@ -91,10 +91,12 @@ def test_real_sudo() -> None:
     assert set(map(int, it["groups"])) >= {grp.getgrgid(0).gr_gid}
 
 
-def test_finds_the_world_as_without_kintro() -> None:
+def test_finds_the_world_as_without_kintro(never_compiled: Callable[[], list[str]]) -> None:
     """The same environment, signals and descriptors as when it is run directly."""
     plain = subprocess.run([*PYTHON, TELL], capture_output=True, env=environment(), stdin=subprocess.DEVNULL)
-    assert untraced() == told(plain)
+    compiled = never_compiled()
+    for options in (compiled, compiled, []):
+        assert untraced(*options) == told(plain)
 
 
 def test_output_belongs_to_the_user_who_called_sudo(tmp_path: Path) -> None:
