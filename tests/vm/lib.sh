@@ -22,6 +22,13 @@ unavailable() {
     exit 69
 }
 
+# QEMU may execute the breakpoint by which a kernel has exchanged an instruction (a tracepoint's jump, as programs
+# are attached) after it is gone again: the kernel then ends, with what no CPU does.
+emulation_failed() {
+    grep -aq 'int3: 0000 \[#1\]' "$console" 2>/dev/null || return 0
+    unavailable "$1: QEMU's emulation met a breakpoint that was gone, and the machine's kernel ended. Run it again"
+}
+
 # Arguments: a name, a limit in seconds, a command. Its output is kept, and shown only if it fails.
 step() {
     local name=$1 limit=$2 begun=$SECONDS code=0
@@ -42,6 +49,7 @@ step() {
         say "the last lines of the machine's console:"
         tail -n 40 "$console" | tr -cd '\n\t -~' >&2
     fi
+    emulation_failed "$name"
     [ "$code" != 124 ] || die "$name: not done after $limit s"
     die "$name: failed"
 }
