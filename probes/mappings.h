@@ -1,7 +1,10 @@
 /* The mapping at an address of the current process: by its tree of mappings, which is a maple tree since
- * Linux 6.1 (include/linux/maple_tree.h). Before that nothing is found. It is read without a lock: what
- * changes meanwhile may not be found. */
+ * Linux 6.1 (include/linux/maple_tree.h), and was a red-black tree (include/linux/rbtree.h). It is read
+ * without a lock: what changes meanwhile may not be found. */
 
+#define RB_DEPTH 34 /* of 65 530 mappings (vm.max_map_count): at most twice the logarithm */
+#define RB_RIGHT 8
+#define RB_LEFT 16
 #define MAPLE_DEPTH 8 /* more than 2^64 addresses can take */
 #define MAPLE_RANGE_PIVOTS 15
 #define MAPLE_ARANGE_PIVOTS 9
@@ -10,13 +13,13 @@
 
 static inline struct vm_area_struct *mapping_at(u64 address)
 {
-#ifdef HAVE_MM_STRUCT_MM_MT
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     struct vm_area_struct *mapping;
     struct mm_struct *mm = NULL;
     u64 entry = 0, begin = 0, end = 0;
 
     READ(mm, task, mm);
+#ifdef HAVE_MM_STRUCT_MM_MT
     /* The root is the last member. */
     bpf_probe_read_kernel(&entry, 8, (char *)&mm->mm_mt + sizeof(mm->mm_mt) - 8);
     if ((entry & 3) != 2) /* xa_is_node: else a single mapping */
@@ -41,6 +44,20 @@ static inline struct vm_area_struct *mapping_at(u64 address)
     READ(begin, mapping, vm_start);
     READ(end, mapping, vm_end);
     return begin <= address && address < end ? mapping : NULL;
+#elif defined HAVE_MM_STRUCT_MM_RB
+    bpf_probe_read_kernel(&entry, 8, &mm->mm_rb);
+#pragma unroll
+    for (int depth = 0; depth < RB_DEPTH; depth++) {
+        if (!entry)
+            break;
+        mapping = (struct vm_area_struct *)(entry - __builtin_offsetof(struct vm_area_struct, vm_rb));
+        READ(begin, mapping, vm_start);
+        READ(end, mapping, vm_end);
+        if (begin <= address && address < end)
+            return mapping;
+        bpf_probe_read_kernel(&entry, 8, (void *)(entry + (address < begin ? RB_LEFT : RB_RIGHT)));
+    }
+    return NULL;
 #else
     return NULL;
 #endif

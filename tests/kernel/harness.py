@@ -81,7 +81,7 @@ def program(name: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-S", "-E", str(WORKLOADS / f"{name}.py"), *map(str, arguments)]
 
 
-def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = 20) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S / 3) -> Any:
     """The first true value of `condition`, asked again and again."""
     end = time.monotonic() + deadline_s
     while not (value := condition()):
