@@ -7,12 +7,15 @@ cache=${KINTRO_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kintro-vm}
 console=
 work=${work-} # the scripts make it
 in_all=${KINTRO_VM_SECONDS:-86400}
-under_way=
 trap interrupted HUP INT TERM
 
 # A step is not waited for then: it may take half an hour, and is in a process group that no terminal signals.
+# Bash knows it from the moment that it is there, which a variable does not. Its group is signalled, since timeout
+# does not pass on a signal that meets it within its fork; before it has made the group, it has no child.
 interrupted() {
-    [ -z "$under_way" ] || { kill "$under_way" && wait "$under_way"; } 2>/dev/null || true
+    local under_way
+    under_way=$(jobs -rp)
+    [ -z "$under_way" ] || { kill -- "-$under_way" || kill "$under_way"; wait "$under_way"; } 2>/dev/null || true
     exit 130
 }
 
@@ -35,9 +38,7 @@ step() {
     shift 2
     [ $((SECONDS + limit)) -le "$in_all" ] || limit=$((in_all > SECONDS ? in_all - SECONDS : 1))
     timeout --kill-after=20 "$limit" "$@" </dev/null >"$work/step.log" 2>&1 &
-    under_way=$!
-    wait "$under_way" || code=$?
-    under_way=
+    wait $! || code=$?
     cat "$work/step.log" >>"$work/all.log"
     if [ "$code" = 0 ]; then
         say "$name: passed in $((SECONDS - begun)) s"
